@@ -1,0 +1,49 @@
+"""What a backend is: it compiles a model into a folder in one process and loads that folder in another.
+
+A backend is one file, `backend_<name>.py`, with a class that satisfies `Backend`, and one line in `registry.py`. Both halves
+run in child processes of their own (`worker.py` for compile, the model server for load), so a backend may crash, leak or
+hang without harming anything but its own candidate. Its library is imported inside the methods, never at import time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from harness.nouns import CompileOptions, ModelSpec
+
+
+class CannotCompile(Exception):
+    """The backend cannot take this model; the message is the reason shown in the candidate's row."""
+
+
+class Session(Protocol):
+    """A loaded model: not thread-safe, one call at a time."""
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
+        """Outputs in the order of ModelSpec.outputs, C-contiguous, owned by the caller."""
+        ...
+
+
+class Backend(Protocol):
+    name: str
+    packages: tuple[str, ...]
+    """The distributions it needs; their versions are part of the artifact's key."""
+
+    def why_not(self, model: ModelSpec, options: CompileOptions) -> str | None:
+        """A reason to skip this model known without trying (no program, wrong precision), or None. Cheap, no imports."""
+        ...
+
+    def compile(self, model: ModelSpec, folder: Path, options: CompileOptions, out: Path) -> Mapping[str, Any]:
+        """Compile `folder`/model.onnx or model.pt2 into the empty folder `out`; return details worth showing.
+
+        Raises CannotCompile with a one-line reason.
+        """
+        ...
+
+    def load(self, artifact: Path, model: ModelSpec, threads: int) -> Session:
+        """Load what compile left, ready to run on `threads` threads of the CPUs this process is pinned to."""
+        ...

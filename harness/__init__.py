@@ -1,0 +1,1 @@
+"""The nouns, the pure decisions over them, and the shell that joins the parts."""

@@ -1,0 +1,245 @@
+"""The nouns of the domain, one frozen value each; see docs/method.md for how they follow from one another.
+
+Units are in the names: integer nanoseconds (`_ns`) for instants and samples, `_ms`, `_s`, `_bytes`, `_per_s` for derived
+figures. A value that was not measured is None and its owner says why; it is never zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output: numpy dtype name and static shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """What a compiled model may differ from the fp32 reference: error relative to the largest reference value, and the
+    share of payloads whose top-1 must agree."""
+
+    max_rel: float = 1e-3
+    top1_agreement: float = 0.97
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """What is served. `digest` is of the ONNX content; `folder` holds model.onnx, model.pt2 (if there is a program),
+    payloads and the reference outputs."""
+
+    name: str
+    digest: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parameters: int | None
+    flops: int | None
+    weights: str
+    """`pretrained`, `seeded-random` or `file`."""
+    weights_note: str
+    """Where the weights came from, or why pretrained ones were not to be had."""
+    reference: str
+    """What computed the outputs that parity compares against."""
+    batch_axis: int | None = 0
+    has_program: bool = False
+    """Whether folder/model.pt2 exists, that is, whether the torch backends can run the original program."""
+    tolerance: Tolerance = field(default_factory=Tolerance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceType:
+    """Where a candidate runs. `usd_per_hour` is None when no price is known; `price_basis` says which price it is."""
+
+    name: str
+    vcpus: int
+    memory_bytes: int
+    usd_per_hour: float | None
+    price_basis: str
+    price_source: str
+    price_date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileOptions:
+    """How a model becomes an artifact."""
+
+    backend: str
+    target: str = "host"
+    precision: str = "fp32"
+    threads: int = 1
+    optimisation_level: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One thing that could serve the model. `id` is readable and unique within a bench; `key` is a content hash."""
+
+    id: str
+    key: str
+    model: ModelSpec
+    options: CompileOptions
+    instance: InstanceType
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """Not tried, with the reason in one line."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Tried and failed: at which stage, why in one line, and the log that shows it."""
+
+    stage: str
+    reason: str
+    log: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """How far an artifact's outputs are from the reference, over `payloads` payloads."""
+
+    max_abs: float
+    max_rel: float
+    top1_agreement: float
+    payloads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A compiled model on disk."""
+
+    path: Path
+    digest: str
+    size_bytes: int
+    compile_s: float
+    parity: Parity
+    cached: bool
+    details: dict[str, Any] = field(default_factory=dict)
+    """What the backend wants shown: its version, options it chose."""
+
+
+class Outcome(StrEnum):
+    """What became of one planned request; exactly one of these, so that the four counts add up to the plan."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DROPPED = "dropped"
+    UNDRAINED = "undrained"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadProfile:
+    """One load: `constant` or `poisson` arrivals at `rate_per_s` (open loop), or `closed` with `users`."""
+
+    arrivals: str
+    duration_s: float
+    seed: int
+    rate_per_s: float | None = None
+    users: int | None = None
+
+    @property
+    def open_loop(self) -> bool:
+        return self.arrivals != "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantile:
+    """One percentile in ms with its 95 % order-statistic interval; `value` is None when n cannot support it."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A point estimate with its 95 % interval; all None, with the reason, when it could not be estimated."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validity:
+    """Whether a run may decide anything, judged apart from how fast it was. Warnings do not invalidate."""
+
+    valid: bool
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SLO:
+    """`metric` quantile `quantile` (0..1) must stay at or below `limit_ms`; errors at or below `max_error_ratio`."""
+
+    quantile: float
+    limit_ms: float
+    max_error_ratio: float = 0.001
+    source: str = "given"
+    """`given` by the user, or how the default was derived."""
+
+    def __str__(self) -> str:
+        return f"p{self.quantile * 100:g}<{self.limit_ms:g}ms"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What one run showed. Latency counts from when a request was due, service from when it was sent."""
+
+    profile: LoadProfile
+    planned: int
+    succeeded: int
+    failed: int
+    dropped: int
+    undrained: int
+    error_ratio: float | None
+    """(failed + dropped + undrained) / planned; None when nothing was planned."""
+    offered_per_s: float | None
+    achieved_per_s: float | None
+    latency_ms: dict[str, Quantile]
+    service_ms: dict[str, Quantile]
+    queue_ms: Quantile | None
+    compute_ms: Quantile | None
+    lateness_ms: dict[str, float]
+    """p50 and p99 of sent - due; empty for a closed loop."""
+    cpu_utilization: float | None
+    memory_mb: float | None
+    generator_cpu_ms_per_request: float | None
+    validity: Validity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One open-loop run seen as evidence on the SLO: `violations` of `n` requests were slower than the limit or not
+    answered well."""
+
+    rate_per_s: float
+    n: int
+    violations: int
+    duration_s: float
+    block: int
+
+
+class Status(StrEnum):
+    """The state of a candidate's row in the result."""
+
+    RANKED = "ranked"
+    REJECTED = "rejected"
+    INVALID = "invalid"
+    FAILED = "failed"
+    SKIPPED = "skipped"

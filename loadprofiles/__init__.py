@@ -1,0 +1,1 @@
+"""Load as data: arrival schedules, the generator that executes them, and the samples it leaves."""

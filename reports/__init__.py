@@ -1,0 +1,1 @@
+"""Result in, page or table out: renderers decide nothing."""
