@@ -1,0 +1,247 @@
+"""The command line: options in, exit code out. Everything it does is done by a function in `commands`.
+
+Exit codes: 0 done · 1 confirmed regression · 2 usage or configuration · 3 measurement invalid or infrastructure failed ·
+4 inconclusive · 130 interrupted. With --json, standard output holds JSON alone; progress and logs go to standard error.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from harness.commands import lists, run, single
+from harness.depth import DEPTHS
+from harness.errors import LoadstoneError, UsageError
+from harness.request import OBJECTIVES
+
+_SHAPE = re.compile(r"^(?P<name>[^=]+)=(?P<sizes>\d+(x\d+)*)$")
+
+
+class _Group(click.Group):
+    """Lists the commands in the order of the work, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="loadstone")
+def cli() -> None:
+    """What should serve your model? Compile it, serve every candidate, load it, rank and price what was measured."""
+
+
+@cli.command()
+@click.argument("model", required=False)
+@click.option("--profile", default="quick", show_default=True, help=f"How deep to look: {', '.join(DEPTHS)}.")
+@click.option("--backends", help="Comma-separated; default: every one that is not experimental. See `loadstone doctor`.")
+@click.option("--instances", help="Comma-separated slices of this machine, as local-1,local-2; default: those that fit.")
+@click.option("--slo", help="Such as 'p99<100ms' or 'p95<0.2s,errors<0.1%'; default: from the measured service time.")
+@click.option("--objective", type=click.Choice(OBJECTIVES), default="cost", show_default=True)
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="Requests/s at which latencies are compared."
+)
+@click.option(
+    "--peak",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Expected peak in requests/s, for scaling.",
+)
+@click.option(
+    "--growth", type=click.FloatRange(min=0), default=0.1, show_default=True, help="Growth of demand, share per minute."
+)
+@click.option(
+    "--price-per-hour", type=click.FloatRange(min=0), help="USD per hour of each slice, instead of the catalogue's."
+)
+@click.option(
+    "--payload", type=click.Path(path_type=Path), help="Folder of .npz, .npy or .json requests."
+)
+@click.option("--shape", "shapes", multiple=True, help="NAME=1x128: fixes an input of an ONNX file with dynamic axes.")
+@click.option("--lanes", type=int, help="Candidates measured side by side; default: what the cores allow.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--compile-timeout", type=click.FloatRange(min=1), default=900.0, show_default=True, help="Seconds per compiler."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where run folders go."
+)
+@click.option(
+    "--resume", type=click.Path(path_type=Path), help="Run folder of an unfinished bench: do the rest."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print result.json on standard output.")
+def bench(
+    model: str | None,
+    profile: str,
+    backends: str | None,
+    instances: str | None,
+    slo: str | None,
+    objective: str,
+    rate: float | None,
+    peak: float | None,
+    growth: float,
+    price_per_hour: float | None,
+    payload: Path | None,
+    shapes: Sequence[str],
+    lanes: int | None,
+    seed: int,
+    compile_timeout: float,
+    out: Path,
+    resume: Path | None,
+    as_json: bool,
+) -> None:
+    """Rank and price everything that could serve MODEL: a built-in name, an .onnx file or a .pt2 program."""
+    if resume is not None:
+        raise SystemExit(run.resume(resume, as_json=as_json))
+    if model is None:
+        raise UsageError("which model? `loadstone bench resnet50`, a path to an .onnx or .pt2 file, or --resume RUN")
+    request = run.checked_request(
+        model=model,
+        profile=profile,
+        backends=_names(backends),
+        instances=_names(instances),
+        slo=slo,
+        objective=objective,
+        rate_per_s=rate,
+        peak_per_s=peak,
+        growth_per_min=growth,
+        price_per_hour=price_per_hour,
+        payload_dir=None if payload is None else str(payload.resolve()),
+        shapes=tuple(_shape(text) for text in shapes),
+        lanes=lanes,
+        seed=seed,
+        compile_timeout_s=compile_timeout,
+        command=shlex.join(["loadstone", *sys.argv[1:]]),
+    )
+    raise SystemExit(run.bench(request, out, as_json=as_json))
+
+
+@cli.command()
+@click.argument("model")
+@click.option("--backend", "--backends", "backends", help="Comma-separated; default: all.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--shape", "shapes", multiple=True, help="NAME=1x128: fixes an input of an ONNX file with dynamic axes.")
+@click.option("--out", type=click.Path(path_type=Path), help="Copy the artifacts here as well.")
+@click.option("--json", "as_json", is_flag=True)
+def compile(model: str, backends: str | None, threads: int, shapes: Sequence[str], out: Path | None, as_json: bool) -> None:
+    """Compile MODEL, check it against its fp32 reference, and keep the artifact in the cache."""
+    given = tuple(_shape(text) for text in shapes)
+    raise SystemExit(single.compile_model(model, _names(backends), threads, given, out, as_json=as_json))
+
+
+@cli.command()
+@click.argument("model")
+@click.option("--backend", default="ort", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 chooses a free one.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+def serve(model: str, backend: str, host: str, port: int, threads: int) -> None:
+    """Compile MODEL if need be and serve it over HTTP (Open Inference Protocol v2 and SageMaker's contract) until stopped."""
+    raise SystemExit(single.serve_model(model, backend, host, port, threads))
+
+
+@cli.command()
+@click.argument("url")
+@click.option("--profile", default="poisson", show_default=True, help="See `loadstone profiles`.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests per second, for an open loop.")
+@click.option("--users", type=click.IntRange(min=1), help="For the closed loop.")
+@click.option("--duration", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True, help="Seconds.")
+@click.option(
+    "--payload", type=click.Path(path_type=Path), help="Folder of requests; default: seeded ones."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True)
+def load(
+    url: str,
+    profile: str,
+    rate: float | None,
+    users: int | None,
+    duration: float,
+    payload: Path | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Measure the model at URL (http://HOST:PORT/v2/models/NAME) under one load."""
+    raise SystemExit(single.load_url(url, profile, rate, users, duration, payload, seed, as_json=as_json))
+
+
+@cli.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True)
+def report(folder: Path, as_json: bool) -> None:
+    """Make result.json and report.html of RUN again, from what it stored."""
+    raise SystemExit(run.report(folder, as_json=as_json))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True)
+def doctor(as_json: bool) -> None:
+    """What this machine offers: cores, lanes, backends that work, and what is missing for the others."""
+    raise SystemExit(lists.doctor(as_json=as_json))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True)
+def models(as_json: bool) -> None:
+    """The built-in models with inputs, parameters and FLOPs."""
+    raise SystemExit(lists.models(as_json=as_json))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True)
+def instances(as_json: bool) -> None:
+    """This machine's slices and the catalogue, with prices, sources and dates."""
+    raise SystemExit(lists.instances(as_json=as_json))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True)
+def profiles(as_json: bool) -> None:
+    """The depths of a bench, and the loads of `loadstone load`."""
+    raise SystemExit(lists.profiles(as_json=as_json))
+
+
+def main() -> None:
+    """Run the command line; every expected error is one line on standard error and its documented exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(UsageError.exit_code)
+    except LoadstoneError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted")
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO):
+            raise
+        _complain(
+            f"{error.strerror} at {error.filename or 'the run folder'}; what was measured before is kept: fix it, then --resume"
+        )
+        sys.exit(3)
+
+
+def _complain(message: str) -> None:
+    click.echo(f"loadstone: {' '.join(message.split())}", err=True)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    found = _SHAPE.match(text)
+    if not found:
+        raise UsageError(f"--shape {text!r} is not NAME=1x3x224x224")
+    return found["name"], tuple(int(size) for size in found["sizes"].split("x"))
+
+
+if __name__ == "__main__":
+    main()

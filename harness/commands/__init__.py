@@ -1,0 +1,1 @@
+"""What each command does, from checked options to an exit code; `cli` holds the options themselves."""

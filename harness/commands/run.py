@@ -1,0 +1,250 @@
+"""`bench`, its resumption, and `report`. Progress goes to standard error, results to standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import TypeAdapter
+from rich.console import Console
+
+from compilers import intake, registry
+from compilers.cache import default_cache
+from compilers.spec_io import PreparedModel
+from harness import catalogue, environment, lanes, local, slo
+from harness.bench import Bench, Outcome, require_disk
+from harness.candidates import enumerate_candidates
+from harness.depth import depth
+from harness.errors import InfrastructureError, Interrupted, UsageError
+from harness.lanes import LanePlan
+from harness.nouns import InstanceType
+from harness.progress import Display
+from harness.request import BenchRequest
+from harness.result import RunFacts, assemble
+from harness.store import Store, write_atomically
+from harness.workbench import Cancelled, Workbench
+from reports import page, table
+
+_DISK_BYTES = 500_000_000
+_REQUEST = TypeAdapter(BenchRequest)
+
+
+def checked_request(*, backends: tuple[str, ...], instances: tuple[str, ...], **given: Any) -> BenchRequest:
+    """The request with defaults filled in and every name checked; raises UsageError, before anything is started."""
+    names = backends or registry.DEFAULT_BACKENDS
+    for name in names:
+        registry.backend(name)
+    depth(given["profile"])
+    if given["slo"] is not None:
+        slo.parse(given["slo"])
+    model = given.pop("model")
+    path = Path(model).expanduser()
+    request = BenchRequest(
+        model=str(path.absolute()) if path.exists() else model,
+        backends=tuple(dict.fromkeys(names)),
+        instances=tuple(dict.fromkeys(instances or _default_instances())),
+        **given,
+    )
+    _local_instances(request)
+    return request
+
+
+def bench(request: BenchRequest, out: Path, *, as_json: bool, workbench: Workbench | None = None) -> int:
+    """Run a new bench in a new folder of `out`; returns the exit code."""
+    with cancellable() as cancelled, _display() as display:
+        prepared = _prepare(request, display, cancelled)
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        folder = _fresh(out / f"{stamp}-{_slug(prepared.spec.name)}")
+        store = Store(folder)
+        try:
+            store.put("request", _REQUEST.dump_python(request, mode="json"))
+            store.put("created_utc", datetime.now(UTC).isoformat(timespec="seconds"))
+            return _run(request, prepared, store, display, cancelled, as_json=as_json, workbench=workbench)
+        finally:
+            store.close()
+
+
+def resume(folder: Path, *, as_json: bool, workbench: Workbench | None = None) -> int:
+    """Do what a bench that was stopped or killed has not done yet; returns the exit code."""
+    with cancellable() as cancelled, _display() as display, _existing(folder) as (store, request):
+        then = store.get("environment")
+        now = environment.describe()
+        if then is not None and then["fingerprint"] != now["fingerprint"]:
+            changed = [key for key, value in now.items() if key not in ("fingerprint", "lanes") and then.get(key) != value]
+            raise UsageError(f"{folder} was measured in another environment ({', '.join(changed)} changed); start a new bench")
+        prepared = _prepare(request, display, cancelled)
+        return _run(request, prepared, store, display, cancelled, as_json=as_json, workbench=workbench)
+
+
+def report(folder: Path, *, as_json: bool) -> int:
+    """Make result.json and report.html again from what is stored."""
+    with _display() as display, _existing(folder) as (store, _):
+        facts = store.get("result")
+        if facts is None:
+            raise UsageError(f"{folder} has no result yet; finish it with `loadstone bench --resume {folder}`")
+        _publish(facts, store.folder, display, as_json=as_json)
+    return 0
+
+
+def _run(
+    request: BenchRequest,
+    prepared: PreparedModel,
+    store: Store,
+    display: Display,
+    cancelled: Cancelled,
+    *,
+    as_json: bool,
+    workbench: Workbench | None,
+) -> int:
+    begun = time.monotonic()
+    require_disk(store.folder, shutil.disk_usage(store.folder).free, _DISK_BYTES)
+    candidates = enumerate_candidates(prepared.spec, request.backends, _local_instances(request))
+    widest = max(candidate.options.threads * candidate.workers for candidate in candidates)
+    lane_plan = lanes.plan_lanes(environment.usable_cores(), widest, request.lanes)
+    store.put("environment", environment.describe())
+    outcome = Bench(
+        request,
+        prepared,
+        candidates,
+        depth(request.profile),
+        None if request.slo is None else slo.parse(request.slo),
+        lane_plan,
+        store,
+        workbench or local.workbench(default_cache(), request.compile_timeout_s),
+        display,
+        cancelled,
+    ).run()
+    spent_s = (store.get("duration_s") or 0.0) + time.monotonic() - begun
+    store.put("duration_s", spent_s)
+    result = assemble(_facts(request, prepared, store, outcome, lane_plan, spent_s), candidates)
+    store.put("result", result)
+    _publish(result, store.folder, display, as_json=as_json)
+    return _exit_code(result, outcome, store.folder)
+
+
+def _facts(
+    request: BenchRequest, prepared: PreparedModel, store: Store, outcome: Outcome, lane_plan: LanePlan, spent_s: float
+) -> RunFacts:
+    lane_facts = [
+        {"server_cpus": list(lane.server_cpus), "generator_cpus": list(lane.generator_cpus)} for lane in lane_plan.lanes
+    ]
+    return RunFacts(
+        run_id=store.folder.name,
+        created_utc=store.get("created_utc"),
+        duration_s=spent_s,
+        request=request,
+        model=prepared.spec,
+        notes=prepared.notes,
+        environment={**store.get("environment"), "lanes": lane_facts},
+        lane_plan=lane_plan,
+        outcome=outcome,
+    )
+
+
+def _publish(result: dict[str, Any], folder: Path, display: Display, *, as_json: bool) -> None:
+    text = json.dumps(result, indent=1, allow_nan=False)
+    write_atomically(folder / "result.json", text + "\n")
+    report_path = folder / "report.html"
+    display.now("writing the report")
+    write_atomically(report_path, page.render(result))
+    display.close()
+    if as_json:
+        print(text)
+    console = Console(stderr=as_json)
+    table.print_summary(result, console, report_path)
+
+
+def _exit_code(result: dict[str, Any], outcome: Outcome, folder: Path) -> int:
+    if not outcome.complete:
+        print(f"loadstone: interrupted; go on with: loadstone bench --resume {folder}", file=sys.stderr)
+        return Interrupted.exit_code
+    judged = any(row["status"] in ("ranked", "rejected") for row in result["candidates"])
+    return 0 if judged else InfrastructureError.exit_code
+
+
+def _prepare(request: BenchRequest, display: Display, cancelled: Cancelled) -> PreparedModel:
+    display.now(f"preparing {Path(request.model).name}")
+    cache = default_cache()
+    return intake.resolve(
+        request.model,
+        cache,
+        payload_dir=None if request.payload_dir is None else Path(request.payload_dir),
+        shapes=dict(request.shapes),
+        log=cache / "logs" / f"prepare-{os.getpid()}.log",
+        cancelled=cancelled,
+    )
+
+
+def _local_instances(request: BenchRequest) -> tuple[InstanceType, ...]:
+    cpu, memory = environment.cpu(), psutil.virtual_memory().total
+    return tuple(catalogue.local_instance(name, cpu, memory, request.price_per_hour) for name in request.instances)
+
+
+def _default_instances() -> tuple[str, ...]:
+    """local-1, local-2, local-4: those that leave the load generator a core of its own; always local-1."""
+    cores = len(environment.usable_cores())
+    return tuple(f"local-{size}" for size in (1, 2, 4) if size == 1 or size < cores)
+
+
+@contextmanager
+def _existing(folder: Path) -> Iterator[tuple[Store, BenchRequest]]:
+    if not (folder / "state.sqlite").is_file():
+        raise UsageError(f"{folder} is not a run folder (it has no state.sqlite); see the folders under runs/")
+    store = Store(folder)
+    try:
+        request = store.get("request")
+        if request is None:
+            raise UsageError(f"{folder} was stopped before it began; start a new bench")
+        yield store, _REQUEST.validate_python(request)
+    finally:
+        store.close()
+
+
+@contextmanager
+def _display() -> Iterator[Display]:
+    with Display(Console(stderr=True)) as display:
+        yield display
+
+
+@contextmanager
+def cancellable() -> Iterator[Cancelled]:
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into an orderly stop; the second ends the process, and the kernel its children."""
+    stop = threading.Event()
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.is_set():
+            os._exit(Interrupted.exit_code)
+        stop.set()
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in signals}
+    try:
+        yield stop.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _fresh(folder: Path) -> Path:
+    """`folder`, or the first of folder-2, folder-3 … that does not exist."""
+    candidate, number = folder, 1
+    while candidate.exists():
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60] or "model"

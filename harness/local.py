@@ -1,0 +1,117 @@
+"""The workbench of this machine: real compilers, servers, load generator and meters."""
+
+from __future__ import annotations
+
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from compilers import build as building
+from compilers.spec_io import PreparedModel
+from harness import endpoint
+from harness.endpoint import ServedEndpoint
+from harness.errors import InfrastructureError, MeasurementInvalid
+from harness.nouns import Artifact, Candidate, Failure, Skipped
+from harness.resources import ResourceMeter
+from harness.supervise import Child
+from harness.workbench import Cancelled, LoadGenerator, Workbench
+from loadprofiles.generator import Generator
+from loadprofiles.plan import Plan
+from loadprofiles.schedule import payload_order
+
+COMPILE_MEMORY_SHARE = 0.75
+"""A compiler may hold this share of the machine's memory before it is ended."""
+
+_CAPACITY_USERS = 16
+_CAPACITY_S = 1.5
+
+
+def compile_memory_bytes() -> int:
+    return int(COMPILE_MEMORY_SHARE * psutil.virtual_memory().total)
+
+
+def workbench(cache: Path, compile_timeout_s: float) -> Workbench:
+    """Real everything; artifacts are kept in `cache`."""
+
+    def build(candidate: Candidate, model: PreparedModel, log: Path, cancelled: Cancelled) -> Artifact | Skipped | Failure:
+        return building.build(
+            candidate.options,
+            model,
+            cache,
+            log=log,
+            timeout_s=compile_timeout_s,
+            memory_bytes=compile_memory_bytes(),
+            cancelled=cancelled,
+        )
+
+    def serve(
+        candidate: Candidate, artifact: Artifact, folder: Path, cpus: Sequence[int], log: Path, cancelled: Cancelled
+    ) -> ServedEndpoint | Failure:
+        return endpoint.serve(candidate, artifact, folder, cpus=cpus, log=log, cancelled=cancelled)
+
+    return Workbench(
+        build=build,
+        serve=serve,
+        generator=_generator,
+        meter=lambda pid, server_cpus, lane_cpus: ResourceMeter(pid, server_cpus, lane_cpus).start(),
+        generator_capacity=generator_capacity,
+    )
+
+
+def _generator(cpus: Sequence[int], log: Path) -> Generator:
+    return Generator(cpus, log).__enter__()
+
+
+def generator_capacity(
+    generator: LoadGenerator, bodies: Sequence[Path], cpus: Sequence[int], log: Path, cancelled: Callable[[], bool]
+) -> float | None:
+    """Requests per second the generator reaches with these bodies when the server costs nothing; None when it cannot tell.
+
+    Closed loop against the null server on `cpus`. With bodies of hundreds of kilobytes the null server's own reading counts
+    too, so the figure is a lower bound.
+    """
+    with tempfile.TemporaryDirectory() as scratch, null_server(cpus, log) as port:
+        order = Path(scratch) / "order.npy"
+        np.save(order, payload_order(0, 4096, len(bodies)))
+        plan = Plan(
+            host="127.0.0.1",
+            port=port,
+            path="/",
+            headers={"Content-Type": "application/octet-stream"},
+            bodies=tuple(str(body) for body in bodies),
+            order=str(order),
+            samples=str(Path(scratch) / "samples.bin"),
+            duration_s=_CAPACITY_S,
+            connections=_CAPACITY_USERS,
+            users=_CAPACITY_USERS,
+        )
+        try:
+            reply = generator.run(plan, deadline_s=30.0, cancelled=cancelled)
+        except MeasurementInvalid:
+            return None
+    return reply.succeeded / (reply.active_ns / 1e9) if reply.succeeded else None
+
+
+@contextmanager
+def null_server(cpus: Sequence[int], log: Path) -> Iterator[int]:
+    """A server that answers everything at once, on `cpus`; yields its port and ends it afterwards."""
+    with endpoint.listen() as listener:
+        port: int = listener.getsockname()[1]
+        argv = [sys.executable, "-m", "loadprofiles.null_server", f"--fd={listener.fileno()}", "--die-with-parent"]
+        child = Child(argv, log=log, cpus=cpus, pass_fds=(listener.fileno(),), stdout=subprocess.PIPE)
+    try:
+        out = child.process.stdout
+        if out is None or not select.select([out], [], [], 30.0)[0] or not out.readline():
+            raise InfrastructureError(f"the null server did not start: it {child.how_it_ended()}; see {log}")
+        yield port
+    finally:
+        child.stop()
+        if child.process.stdout is not None:
+            child.process.stdout.close()

@@ -1,0 +1,30 @@
+"""What the user asked for, as one value; it is stored with the run so that a resumed bench asks for the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OBJECTIVES = ("cost", "latency", "throughput")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchRequest:
+    """The options of `loadstone bench`, names resolved and bounds checked. Paths are kept as text."""
+
+    model: str
+    backends: tuple[str, ...]
+    instances: tuple[str, ...]
+    profile: str
+    objective: str
+    seed: int
+    slo: str | None = None
+    rate_per_s: float | None = None
+    lanes: int | None = None
+    payload_dir: str | None = None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    price_per_hour: float | None = None
+    peak_per_s: float | None = None
+    growth_per_min: float = 0.1
+    compile_timeout_s: float = 900.0
+    command: str = ""
+    """The command line that reproduces this bench."""

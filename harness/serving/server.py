@@ -1,0 +1,133 @@
+"""One application on one listening socket: uvicorn's HTTP/1.1 with the limits it lacks.
+
+Added here: the request head is limited in size, a request that does not arrive in time is answered 408, and what is not HTTP
+is answered in JSON like every other error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import orjson
+import uvicorn
+import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from harness.serving.app import App
+from harness.serving.bodies import SINK, Sink
+
+HEAD_LIMIT_BYTES = 64 * 1024
+_KEEP_ALIVE_S = 300  # longer than any pause within a load profile, so that no pooled connection is closed under its owner
+_TICKS_PER_SWEEP = 10  # uvicorn ticks every 0.1 s
+_STATUS = {400: b"400 Bad Request", 408: b"408 Request Timeout", 431: b"431 Request Header Fields Too Large"}
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. `waiting_since_s` is when the request now being received began, None between requests."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._head_bytes = 0
+        self._in_head = True
+        self._sink: Sink | None = None
+        self.waiting_since_s: float | None = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_LIMIT_BYTES:
+                self.refuse(431, f"the request head is larger than {HEAD_LIMIT_BYTES} bytes")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+        self.waiting_since_s = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._in_head = False
+        # The application starts after this callback, so it finds the sink in its scope.
+        self._sink = Sink() if any(name == b"content-length" for name, _ in self.headers) else None
+        if self._sink is not None:
+            self.scope["extensions"] = {SINK: self._sink}  # type: ignore[dict-item]
+
+    def on_body(self, body: bytes) -> None:
+        if self._sink is None:
+            super().on_body(body)
+        elif not self.cycle.response_started:
+            self._sink.feed(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.waiting_since_s = None
+
+    def send_400_response(self, msg: str) -> None:
+        self.refuse(400, msg)
+
+    def refuse(self, status: int, message: str) -> None:
+        """Answer outside the application and close; nothing more is read."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            body = orjson.dumps({"error": message})
+            head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+            self.transport.write(head % (_STATUS[status], len(body)) + body)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """Ends requests that take longer than `receive_timeout_s` to arrive, and tells `on_stop` when it is asked to stop."""
+
+    def __init__(self, config: uvicorn.Config, *, receive_timeout_s: float, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._receive_timeout_s = receive_timeout_s
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_stop()
+        super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_PER_SWEEP == 0:
+            oldest_s = asyncio.get_running_loop().time() - self._receive_timeout_s
+            for connection in list(self.server_state.connections):
+                since_s = getattr(connection, "waiting_since_s", None)
+                if since_s is not None and since_s < oldest_s and isinstance(connection, BoundedProtocol):
+                    connection.refuse(408, f"the request did not arrive within {self._receive_timeout_s:g} s")
+        return await super().on_tick(counter)
+
+
+def serve(app: App, listener: socket.socket, *, receive_timeout_s: float = 30.0, grace_s: int = 4) -> None:
+    """Answer on `listener` until SIGTERM or SIGINT, then finish what is in flight, for at most `grace_s`, and return."""
+
+    def stop_being_ready() -> None:
+        app.ready = False
+
+    config = uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=grace_s,
+    )
+    server = Server(config, receive_timeout_s=receive_timeout_s, on_stop=stop_being_ready)
+    # uvicorn raises the signal again once it has stopped; it must find this handler then, not the default one, which kills.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.serve(sockets=[listener]))

@@ -1,0 +1,42 @@
+"""What a bench works with: everything that touches processes, handed in, so that fakes can stand in for all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from compilers.spec_io import PreparedModel
+from harness.endpoint import Endpoint
+from harness.nouns import Artifact, Candidate, Failure, Skipped
+from harness.resources import ResourceUse
+from loadprofiles.plan import Plan, Reply
+
+Cancelled = Callable[[], bool]
+
+
+class LoadGenerator(Protocol):
+    """One load-generating process; runs one plan at a time."""
+
+    def run(self, plan: Plan, deadline_s: float, cancelled: Cancelled) -> Reply: ...
+
+    def close(self) -> None: ...
+
+
+class Meter(Protocol):
+    """Meters one server from its making until `stop`."""
+
+    def stop(self) -> ResourceUse: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workbench:
+    """`build` compiles a candidate, `serve` starts its server on CPUs, `generator` a load generator on CPUs, `meter` meters
+    a process on server CPUs of a lane's CPUs, `capacity` measures what a generator can do at most, requests per s."""
+
+    build: Callable[[Candidate, PreparedModel, Path, Cancelled], Artifact | Skipped | Failure]
+    serve: Callable[[Candidate, Artifact, Path, Sequence[int], Path, Cancelled], Endpoint | Failure]
+    generator: Callable[[Sequence[int], Path], LoadGenerator]
+    meter: Callable[[int, Sequence[int], Sequence[int]], Meter]
+    generator_capacity: Callable[[LoadGenerator, Sequence[Path], Sequence[int], Path, Cancelled], float | None]
