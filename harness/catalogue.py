@@ -70,11 +70,12 @@ def local_instance(name: str, cpu: Cpu, memory_bytes: int, price_per_hour: float
             "other instance types are reached through an endpoint of theirs"
         )
     cores = int(name.removeprefix("local-"))
+    vcpus = cores * cpu.threads_per_core
     share = memory_bytes * cores // cpu.cores
     if price_per_hour is not None:
         return InstanceType(
             name=name,
-            vcpus=cores,
+            vcpus=vcpus,
             memory_bytes=share,
             usd_per_hour=price_per_hour,
             price_basis="given on the command line",
@@ -84,12 +85,11 @@ def local_instance(name: str, cpu: Cpu, memory_bytes: int, price_per_hour: float
     row, why = nearest_row(cpu, load_catalogue())
     if row is None or row.usd_per_hour is None:
         return InstanceType(
-            name=name, vcpus=cores, memory_bytes=share, usd_per_hour=None, price_basis=why, price_source="", price_date=""
+            name=name, vcpus=vcpus, memory_bytes=share, usd_per_hour=None, price_basis=why, price_source="", price_date=""
         )
-    vcpus = cores * cpu.threads_per_core
     return InstanceType(
         name=name,
-        vcpus=cores,
+        vcpus=vcpus,
         memory_bytes=share,
         usd_per_hour=row.usd_per_hour * vcpus / row.vcpus,
         price_basis=f"{vcpus}/{row.vcpus} of {row.name} on demand, {why}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -93,9 +94,9 @@ def test_more_requests_make_the_estimate_better_and_the_interval_narrower() -> N
 def test_first_probe_is_where_an_md1_queue_meets_the_limit() -> None:
     first = capacity.next_rate([], SLO_50, C, budget=5)
     assert first.rate_per_s == pytest.approx(C * md1_utilisation(0.99, 5))
-    # Four workers: a service takes four turns, so less of the limit is left to wait in.
-    parallel = capacity.next_rate([], SLO_50, C, budget=5, service_ms=40.0)
-    assert parallel.rate_per_s == pytest.approx(C * md1_utilisation(0.99, 2))
+    # Three workers: a service takes three turns, so less of the limit is left to wait in.
+    parallel = capacity.next_rate([], SLO_50, C, budget=5, service_ms=30.0)
+    assert parallel.rate_per_s == pytest.approx(C * md1_utilisation(0.99, 3))
 
 
 def test_first_probe_stays_off_the_ends() -> None:
@@ -212,6 +213,6 @@ def test_probes_stay_in_the_searched_range(raw: list[tuple[float, float]]) -> No
 def test_isotonic_is_monotone_keeps_the_mean_and_leaves_monotone_data_alone(raw: list[tuple[float, float]]) -> None:
     values, weights = [v for v, _ in raw], [w for _, w in raw]
     fitted = capacity.isotonic(values, weights)
-    assert all(a <= b for a, b in zip(fitted, fitted[1:], strict=False))
+    assert all(a <= b for a, b in pairwise(fitted))
     assert np.dot(fitted, weights) == pytest.approx(np.dot(values, weights), abs=1e-9)
     assert capacity.isotonic(fitted, weights) == pytest.approx(fitted)
