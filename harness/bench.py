@@ -217,5 +217,6 @@ def require_disk(folder: Path, free_bytes: int, needed_bytes: int) -> None:
     """Refuse to start where the samples could not be kept."""
     if free_bytes < needed_bytes:
         raise InfrastructureError(
-            f"{folder} has {free_bytes / 1e9:.1f} GB free, a bench needs {needed_bytes / 1e9:.1f} GB; free space or choose another --out"
+            f"{folder} has {free_bytes / 1e9:.1f} GB free, a bench needs {needed_bytes / 1e9:.1f} GB; "
+            "free space or choose another --out"
         )

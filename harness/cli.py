@@ -43,9 +43,7 @@ def cli() -> None:
 @click.option("--instances", help="Comma-separated slices of this machine, as local-1,local-2; default: those that fit.")
 @click.option("--slo", help="Such as 'p99<100ms' or 'p95<0.2s,errors<0.1%'; default: from the measured service time.")
 @click.option("--objective", type=click.Choice(OBJECTIVES), default="cost", show_default=True)
-@click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="Requests/s at which latencies are compared."
-)
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests/s at which latencies are compared.")
 @click.option(
     "--peak",
     type=click.FloatRange(min=0, min_open=True),
@@ -54,24 +52,14 @@ def cli() -> None:
 @click.option(
     "--growth", type=click.FloatRange(min=0), default=0.1, show_default=True, help="Growth of demand, share per minute."
 )
-@click.option(
-    "--price-per-hour", type=click.FloatRange(min=0), help="USD per hour of each slice, instead of the catalogue's."
-)
-@click.option(
-    "--payload", type=click.Path(path_type=Path), help="Folder of .npz, .npy or .json requests."
-)
+@click.option("--price-per-hour", type=click.FloatRange(min=0), help="USD per hour of each slice, instead of the catalogue's.")
+@click.option("--payload", type=click.Path(path_type=Path), help="Folder of .npz, .npy or .json requests.")
 @click.option("--shape", "shapes", multiple=True, help="NAME=1x128: fixes an input of an ONNX file with dynamic axes.")
-@click.option("--lanes", type=int, help="Candidates measured side by side; default: what the cores allow.")
+@click.option("--lanes", type=click.IntRange(min=1), help="Candidates measured side by side; default: what the cores allow.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option(
-    "--compile-timeout", type=click.FloatRange(min=1), default=900.0, show_default=True, help="Seconds per compiler."
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where run folders go."
-)
-@click.option(
-    "--resume", type=click.Path(path_type=Path), help="Run folder of an unfinished bench: do the rest."
-)
+@click.option("--compile-timeout", type=click.FloatRange(min=1), default=900.0, show_default=True, help="Seconds per compiler.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Where run folders go.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Run folder of an unfinished bench: do the rest.")
 @click.option("--json", "as_json", is_flag=True, help="Print result.json on standard output.")
 def bench(
     model: str | None,
@@ -82,7 +70,7 @@ def bench(
     objective: str,
     rate: float | None,
     peak: float | None,
-    growth: float,
+    growth: float | None,
     price_per_hour: float | None,
     payload: Path | None,
     shapes: Sequence[str],
@@ -149,9 +137,7 @@ def serve(model: str, backend: str, host: str, port: int, threads: int) -> None:
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests per second, for an open loop.")
 @click.option("--users", type=click.IntRange(min=1), help="For the closed loop.")
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True, help="Seconds.")
-@click.option(
-    "--payload", type=click.Path(path_type=Path), help="Folder of requests; default: seeded ones."
-)
+@click.option("--payload", type=click.Path(path_type=Path), help="Folder of requests; default: seeded ones.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
 def load(

@@ -36,6 +36,8 @@ class Endpoint(Protocol):
     port: int
     pid: int
     cold: ColdStart
+    response_bytes: int | None
+    """Length of every good reply's body; None when it is not known."""
 
     def alive(self) -> bool: ...
 
@@ -46,6 +48,8 @@ class Endpoint(Protocol):
 
 class ServedEndpoint:
     """Our server, started by `serve`."""
+
+    response_bytes: int | None = None
 
     def __init__(self, child: Child, port: int, cold: ColdStart) -> None:
         self._child = child

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.capacity import HIGHEST
 from harness.depth import Depth
 from harness.nouns import SLO, Estimate
 from harness.statistics import clopper_pearson
@@ -24,8 +25,7 @@ SCREEN, SEARCH, REFERENCE = "screen", "search", "reference"
 REFERENCE_SHARE = 0.7
 """The reference rate as a share of the best capacity: about where a scaling target puts an instance."""
 
-_CARRIES = 0.95
-"""An open-loop rate above this share of the closed-loop throughput has no steady state to measure."""
+_STEP_REQUESTS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ def reference_rate(capacities: Mapping[str, Estimate], requested: float | None) 
 
 def carries(rate_per_s: float, closed_capacity_per_s: float) -> bool:
     """Whether a rate is far enough below the closed-loop throughput for the queue to have a steady state."""
-    return rate_per_s <= _CARRIES * closed_capacity_per_s
+    return rate_per_s <= HIGHEST * closed_capacity_per_s
 
 
 def finalists(capacities: Mapping[str, Estimate], count: int) -> frozenset[str]:
@@ -99,6 +99,11 @@ def finalists(capacities: Mapping[str, Estimate], count: int) -> frozenset[str]:
         (name for name, capacity in capacities.items() if capacity.value), key=lambda name: -_value(capacities[name])
     )
     return frozenset(known[:count])
+
+
+def step_s(rate_per_s: float, depth: Depth) -> float:
+    """Seconds of one search step: the depth's, longer for slow models so that a step sees some 40 requests."""
+    return min(max(depth.step_s, _STEP_REQUESTS / rate_per_s), 4 * depth.step_s)
 
 
 def reference_durations(names: Sequence[str], final: frozenset[str], rate_per_s: float, depth: Depth) -> dict[str, float]:

@@ -15,10 +15,11 @@ import psutil
 
 from compilers import build as building
 from compilers.spec_io import PreparedModel
-from harness import endpoint
+from harness import endpoint, first_answer
 from harness.endpoint import ServedEndpoint
 from harness.errors import InfrastructureError, MeasurementInvalid
 from harness.nouns import Artifact, Candidate, Failure, Skipped
+from harness.requestset import RequestSet
 from harness.resources import ResourceMeter
 from harness.supervise import Child
 from harness.workbench import Cancelled, LoadGenerator, Workbench
@@ -51,18 +52,39 @@ def workbench(cache: Path, compile_timeout_s: float) -> Workbench:
             cancelled=cancelled,
         )
 
-    def serve(
-        candidate: Candidate, artifact: Artifact, folder: Path, cpus: Sequence[int], log: Path, cancelled: Cancelled
-    ) -> ServedEndpoint | Failure:
-        return endpoint.serve(candidate, artifact, folder, cpus=cpus, log=log, cancelled=cancelled)
-
     return Workbench(
         build=build,
-        serve=serve,
+        serve=_serve,
         generator=_generator,
         meter=lambda pid, server_cpus, lane_cpus: ResourceMeter(pid, server_cpus, lane_cpus).start(),
         generator_capacity=generator_capacity,
     )
+
+
+def _serve(
+    candidate: Candidate,
+    artifact: Artifact,
+    folder: Path,
+    requests: RequestSet,
+    cpus: Sequence[int],
+    log: Path,
+    cancelled: Cancelled,
+) -> ServedEndpoint | Failure:
+    """The candidate's server, once its first answer is right."""
+    served = endpoint.serve(candidate, artifact, folder, cpus=cpus, log=log, cancelled=cancelled)
+    if isinstance(served, Failure):
+        return served
+    try:
+        # The null backend answers zeros on purpose: it measures the path, not a model.
+        compare = candidate.options.backend != "null"
+        served.response_bytes = first_answer.check(served.host, served.port, requests, folder, compare=compare)
+    except first_answer.WrongAnswer as error:
+        served.stop()
+        return Failure(stage="serve", reason=str(error), log=log)
+    except BaseException:
+        served.stop()
+        raise
+    return served
 
 
 def _generator(cpus: Sequence[int], log: Path) -> Generator:

@@ -72,6 +72,9 @@ def _signals(run: RunRecord, samples: Samples, seen: Measurement, capacity_per_s
         latency_p50_ms=seen.latency_ms["p50"].value,
         lateness_p99_ms=seen.lateness_ms.get("p99"),
         loop_lag_p99_ms=reply.loop_lag_p99_ms,
+        run_queue_share=None
+        if reply.run_queue_wait_s is None or not reply.active_ns
+        else reply.run_queue_wait_s / (reply.active_ns / 1e9),
         generator_cpu_share=cpu_share,
         generator_capacity_per_s=capacity_per_s,
         locust_requests=reply.locust_requests,

@@ -24,7 +24,7 @@ class BenchRequest:
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     price_per_hour: float | None = None
     peak_per_s: float | None = None
-    growth_per_min: float = 0.1
+    growth_per_min: float | None = None
     compile_timeout_s: float = 900.0
     command: str = ""
     """The command line that reproduces this bench."""

@@ -108,27 +108,24 @@ def suggest(
     if capacity_per_s.value is None or target < 1:
         return _nothing(basis, capacity_per_s.reason or "the capacity has no lower bound that allows one request a minute")
     _note(basis, "target_value", target, "1/min", "floor(capacity_low_per_s * safety_factor * 60)")
-    default_peak = DEFAULT_PEAK_INSTANCES * target / 60
-    source = f"assumption: {DEFAULT_PEAK_INSTANCES} instances at their target, because no peak was given"
-    peak = _noted(basis, "peak_per_s", peak_per_s, default_peak, "1/s", "given", source)
-    _note(basis, "base_per_s", base_per_s, "1/s", "given" if base_per_s else "assumption: traffic may cease")
-    _note(basis, "spare_instances", spare_instances, "1", "so that this many instances may be lost at any load")
-    least = max(1, _instances(base_per_s, target)) + spare_instances
-    most = max(least, _instances(peak, target) + spare_instances)
+    least, most = _fleet(basis, target, base_per_s, peak_per_s, spare_instances)
     scale_out_s = math.ceil(arrival_s)
     _note(basis, "scale_in_cooldown_s", SCALE_IN_COOLDOWN_S, "s", _COOLDOWN)
     _note(basis, "scale_out_cooldown_s", scale_out_s, "s", "provisioning_s + start_s + first_inference_s: until it serves")
-    return ScalingSuggestion(
-        metric=METRIC,
-        target_value=target,
-        safety_factor=factor,
-        min_capacity=least,
-        max_capacity=most,
-        scale_in_cooldown_s=SCALE_IN_COOLDOWN_S,
-        scale_out_cooldown_s=scale_out_s,
-        policies=_policies(target, least, most, scale_out_s, f"endpoint/{endpoint}/variant/{variant}"),
-        basis=basis,
-    )
+    resource = f"endpoint/{endpoint}/variant/{variant}"
+    return _suggestion(basis, factor, target, least, most, scale_out_s, _policies(target, least, most, scale_out_s, resource))
+
+
+def _fleet(
+    basis: dict[str, dict[str, Any]], target: int, base_per_s: float, peak_per_s: float | None, spare: int
+) -> tuple[int, int]:
+    """(fewest, most) instances for the least and the highest load, each with `spare` to lose."""
+    source = f"assumption: {DEFAULT_PEAK_INSTANCES} instances at their target, because no peak was given"
+    peak = _noted(basis, "peak_per_s", peak_per_s, DEFAULT_PEAK_INSTANCES * target / 60, "1/s", "given", source)
+    _note(basis, "base_per_s", base_per_s, "1/s", "given" if base_per_s else "assumption: traffic may cease")
+    _note(basis, "spare_instances", spare, "1", "so that this many instances may be lost at any load")
+    least = max(1, _instances(base_per_s, target)) + spare
+    return least, max(least, _instances(peak, target) + spare)
 
 
 def _reaction(
@@ -194,15 +191,28 @@ def _noted(
 
 def _nothing(basis: dict[str, dict[str, Any]], reason: str) -> ScalingSuggestion:
     _note(basis, "target_value", None, "1/min", reason)
+    return _suggestion(basis, None, None, None, None, None, None, reason)
+
+
+def _suggestion(
+    basis: dict[str, dict[str, Any]],
+    factor: float | None,
+    target: int | None,
+    least: int | None,
+    most: int | None,
+    scale_out_s: int | None,
+    policies: dict[str, Any] | None,
+    reason: str | None = None,
+) -> ScalingSuggestion:
     return ScalingSuggestion(
         metric=METRIC,
-        target_value=None,
-        safety_factor=None,
-        min_capacity=None,
-        max_capacity=None,
-        scale_in_cooldown_s=None,
-        scale_out_cooldown_s=None,
-        policies=None,
+        target_value=target,
+        safety_factor=factor,
+        min_capacity=least,
+        max_capacity=most,
+        scale_in_cooldown_s=None if target is None else SCALE_IN_COOLDOWN_S,
+        scale_out_cooldown_s=scale_out_s,
+        policies=policies,
         basis=basis,
         reason=reason,
     )

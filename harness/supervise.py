@@ -25,7 +25,7 @@ from harness.errors import InfrastructureError, Interrupted
 PARENT_ENV = "LOADSTONE_PARENT"
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.05
-_TERM_GRACE_S = 5.0
+_TERM_GRACE_S = 6.0  # the model server gives requests in flight 4 s of it
 
 
 def die_with_parent() -> None:

@@ -15,6 +15,8 @@ MAX_LATE_MS = 1.0
 MAX_LATE_SHARE = 0.05
 """Lateness and loop lag may reach the larger of 1 ms and this share of the median latency."""
 MAX_GENERATOR_CPU = 0.70
+MAX_RUN_QUEUE = 0.02
+"""Share of the run in which the generator was ready but had no CPU."""
 MAX_CAPACITY_SHARE = 0.50
 """Of the rate the generator reaches against a server that does nothing."""
 LITTLE_TOLERANCE = 0.02
@@ -46,6 +48,7 @@ class Signals:
     latency_p50_ms: float | None = None
     lateness_p99_ms: float | None = None
     loop_lag_p99_ms: float | None = None
+    run_queue_share: float | None = None
     generator_cpu_share: float | None = None
     generator_capacity_per_s: float | None = None
     locust_requests: int | None = None
@@ -60,6 +63,7 @@ class Signals:
 _NAMES = {
     "lateness_p99_ms": "send lateness",
     "loop_lag_p99_ms": "loop lag",
+    "run_queue_share": "run-queue wait",
     "generator_cpu_share": "generator CPU",
     "generator_capacity_per_s": "generator capacity",
     "locust_requests": "Locust's request count",
@@ -70,7 +74,8 @@ _NAMES = {
     "steal_share": "steal",
     "foreign_share": "foreign CPU use",
 }
-_OPEN_LOOP_ONLY = {"lateness_p99_ms", "generator_capacity_per_s"}
+_OPEN_LOOP_ONLY = {"lateness_p99_ms", "loop_lag_p99_ms", "generator_capacity_per_s"}
+"""A closed loop sends when it can: nothing in it is due, and a full one lags by design."""
 
 
 def judge(signals: Signals) -> Validity:
@@ -123,10 +128,13 @@ def _generator(signals: Signals) -> Iterator[str]:
     late, lag, busy = signals.lateness_p99_ms, signals.loop_lag_p99_ms, signals.generator_cpu_share
     if signals.open_loop and late is not None and late > limit_ms:
         yield f"requests were sent late: p99 {late:.2f} ms, limit {limit_ms:.2f} ms"
-    if lag is not None and lag > limit_ms:
+    if signals.open_loop and lag is not None and lag > limit_ms:
         yield f"the generator's loop lagged: p99 {lag:.2f} ms, limit {limit_ms:.2f} ms"
     if busy is not None and busy > MAX_GENERATOR_CPU:
         yield f"the generator was busy: {busy:.0%} of its core, limit {MAX_GENERATOR_CPU:.0%}"
+    waited = signals.run_queue_share
+    if waited is not None and waited > MAX_RUN_QUEUE:
+        yield f"the generator waited for its core {waited:.1%} of the time, limit {MAX_RUN_QUEUE:.0%}"
     offered, capacity = signals.offered_per_s, signals.generator_capacity_per_s
     if signals.open_loop and offered is not None and capacity is not None and offered > MAX_CAPACITY_SHARE * capacity:
         yield f"the rate of {offered:.4g}/s is above {MAX_CAPACITY_SHARE:.0%} of the {capacity:.4g}/s the generator can do"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import capacity, observe
+from harness import capacity, experiment, observe
 from harness.depth import Depth
 from harness.endpoint import Endpoint
 from harness.errors import MeasurementInvalid
@@ -71,7 +71,9 @@ def make_visit(
     setting.now(f"{plan.purpose} {candidate.id}: starting its server")
     cpus = bay.lane.server_cpus[: candidate.options.threads * candidate.workers]
     log = setting.folder / "logs" / f"{plan.id}.log"
-    endpoint = setting.workbench.serve(candidate, artifact, setting.model_folder, cpus, log, setting.cancelled)
+    endpoint = setting.workbench.serve(
+        candidate, artifact, setting.model_folder, setting.requests, cpus, log, setting.cancelled
+    )
     if isinstance(endpoint, Failure):
         return _record(plan, failure=endpoint)
     try:
@@ -139,7 +141,7 @@ class _Visit:
             if rate is None or not self._endpoint.alive():
                 return
             self._now(f"step {number + 1} of {depth.search_steps}, {rate:.3g}/s")
-            run = self._keep(SEARCH, self._poisson(rate, depth.step_s, number))
+            run = self._keep(SEARCH, self._poisson(rate, experiment.step_s(rate, depth), number))
             steps.append(observe.step(run, sample_files.read(self._setting.folder / run.samples), known.slo, self._plan.block))
 
     def _reference(self) -> None:
@@ -206,6 +208,7 @@ class _Visit:
             users=profile.users,
             drain_timeout_s=max(5.0, 3 * limit_s),
             request_timeout_s=max(30.0, 10 * limit_s),
+            expect_body_bytes=self._endpoint.response_bytes,
         )
         return plan, scratch
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from compilers.spec_io import PreparedModel
 from harness.endpoint import Endpoint
 from harness.nouns import Artifact, Candidate, Failure, Skipped
+from harness.requestset import RequestSet
 from harness.resources import ResourceUse
 from loadprofiles.plan import Plan, Reply
 
@@ -32,11 +33,12 @@ class Meter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workbench:
-    """`build` compiles a candidate, `serve` starts its server on CPUs, `generator` a load generator on CPUs, `meter` meters
-    a process on server CPUs of a lane's CPUs, `capacity` measures what a generator can do at most, requests per s."""
+    """`build` compiles a candidate, `serve` starts its server on CPUs and checks its first answer, `generator` starts a load
+    generator on CPUs, `meter` meters a process on server CPUs of a lane's CPUs, `generator_capacity` measures what a
+    generator can do at most, requests per s."""
 
     build: Callable[[Candidate, PreparedModel, Path, Cancelled], Artifact | Skipped | Failure]
-    serve: Callable[[Candidate, Artifact, Path, Sequence[int], Path, Cancelled], Endpoint | Failure]
+    serve: Callable[[Candidate, Artifact, Path, RequestSet, Sequence[int], Path, Cancelled], Endpoint | Failure]
     generator: Callable[[Sequence[int], Path], LoadGenerator]
     meter: Callable[[int, Sequence[int], Sequence[int]], Meter]
     generator_capacity: Callable[[LoadGenerator, Sequence[Path], Sequence[int], Path, Cancelled], float | None]

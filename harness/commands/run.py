@@ -220,7 +220,7 @@ def _display() -> Iterator[Display]:
 
 @contextmanager
 def cancellable() -> Iterator[Cancelled]:
-    """Turn the first Ctrl-C, SIGTERM or SIGHUP into an orderly stop; the second ends the process, and the kernel its children."""
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into an orderly stop; the second ends us, and the kernel our children."""
     stop = threading.Event()
 
     def ask(number: int, frame: Any) -> None:

@@ -23,6 +23,7 @@ from compilers import intake, payload_files, payloads, registry
 from compilers.cache import default_cache
 from compilers.spec_io import PreparedModel
 from harness import local, observe
+from harness.bench import Built
 from harness.commands.run import cancellable
 from harness.errors import InfrastructureError, UsageError
 from harness.nouns import Artifact, CompileOptions, LoadProfile, Measurement, Skipped, TensorSpec
@@ -193,7 +194,7 @@ def _prepare(model: str, shapes: Sequence[tuple[str, tuple[int, ...]]], cancelle
     return intake.resolve(model, cache, payload_dir=None, shapes=dict(shapes), log=log, cancelled=cancelled)
 
 
-def _build(prepared: PreparedModel, options: CompileOptions, cancelled: Cancelled) -> building.Built:
+def _build(prepared: PreparedModel, options: CompileOptions, cancelled: Cancelled) -> Built:
     cache = default_cache()
     return building.build(
         options,
@@ -205,7 +206,7 @@ def _build(prepared: PreparedModel, options: CompileOptions, cancelled: Cancelle
     )
 
 
-def _describe(name: str, built: building.Built) -> str:
+def _describe(name: str, built: Built) -> str:
     if isinstance(built, Artifact):
         return f"{name}: {built.path} ({built.size_bytes / 1e6:.0f} MB, max relative error {built.parity.max_rel:.1e})"
     return f"{name}: {'skipped' if isinstance(built, Skipped) else 'failed'}, {built.reason}"

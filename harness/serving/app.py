@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -36,14 +36,6 @@ _CLOSE = (b"connection", b"close")
 _RETRY_AFTER = (b"retry-after", b"1")
 _OFF_LOOP_BYTES = 64 * 1024  # (de)compressing more than this takes about a millisecond; zlib lets other threads run
 _LINGER_S = 2.0
-
-
-class Call(Protocol):
-    """A decoded request of either protocol."""
-
-    @property
-    def inputs(self) -> dict[str, Tensor]: ...
-
 
 Decode = Callable[[memoryview, Headers], Any]
 Encode = Callable[[Any, list[Tensor]], Reply]

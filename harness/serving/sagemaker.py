@@ -8,6 +8,7 @@ SageMaker clients send the binary tensor extension where only the content type r
 from __future__ import annotations
 
 import io
+import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ TRITON = b"application/vnd.sagemaker-triton.binary+json"
 
 _SIZE_PARAMETER = b"json-header-size="
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+_NPY_ERRORS = (ValueError, KeyError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError, EOFError)
+"""What numpy's reader lets through from the tokenizer and the literal parser under it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +123,7 @@ class Contract:
         try:
             version = np.lib.format.read_magic(file)
             shape, fortran_order, dtype = _NPY_HEADERS[version](file)
-        except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError, EOFError) as error:
+        except _NPY_ERRORS as error:
             raise ProtocolError("the body is not a readable .npy file of format 1.0 or 2.0") from error
         if dtype != only.dtype or shape != only.shape:
             wrong = f"the .npy array is {shown(str(dtype))} {shown(list(shape))}"

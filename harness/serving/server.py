@@ -28,14 +28,16 @@ _STATUS = {400: b"400 Bad Request", 408: b"408 Request Timeout", 431: b"431 Requ
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. `waiting_since_s` is when the request now being received began, None between requests."""
+    """One connection. `receiving_since_s` is when the request now arriving began, None between requests."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._head_bytes = 0
         self._in_head = True
         self._sink: Sink | None = None
-        self.waiting_since_s: float | None = self.loop.time()
+        self.opened_s: float | None = self.loop.time()
+        """None once a request has begun; from then on uvicorn's own keep-alive time limits the pauses."""
+        self.receiving_since_s: float | None = None
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -48,7 +50,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
         self._head_bytes = 0
-        self.waiting_since_s = self.loop.time()
+        self.opened_s = None
+        self.receiving_since_s = self.loop.time()
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
@@ -66,16 +69,22 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self.waiting_since_s = None
+        self.receiving_since_s = None
 
     def send_400_response(self, msg: str) -> None:
         self.refuse(400, msg)
 
     def refuse(self, status: int, message: str) -> None:
-        """Answer outside the application and close; nothing more is read."""
+        """Close, with an answer from outside the application unless it is answering; nothing more is read."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if answering and not self.cycle.more_body:
+            # What is wrong came behind a whole request: that one gets its answer, and uvicorn closes after it.
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        if not (answering and self.cycle.response_started):
             body = orjson.dumps({"error": message})
             head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
             self.transport.write(head % (_STATUS[status], len(body)) + body)
@@ -96,12 +105,17 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS_PER_SWEEP == 0:
-            oldest_s = asyncio.get_running_loop().time() - self._receive_timeout_s
-            for connection in list(self.server_state.connections):
-                since_s = getattr(connection, "waiting_since_s", None)
-                if since_s is not None and since_s < oldest_s and isinstance(connection, BoundedProtocol):
-                    connection.refuse(408, f"the request did not arrive within {self._receive_timeout_s:g} s")
+            self._end_the_slow(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
+
+    def _end_the_slow(self, now_s: float) -> None:
+        for connection in list(self.server_state.connections):
+            if not isinstance(connection, BoundedProtocol):
+                continue
+            if connection.receiving_since_s is not None and now_s - connection.receiving_since_s > self._receive_timeout_s:
+                connection.refuse(408, f"the request did not arrive within {self._receive_timeout_s:g} s")
+            elif connection.opened_s is not None and now_s - connection.opened_s > _KEEP_ALIVE_S:
+                connection.transport.close()
 
 
 def serve(app: App, listener: socket.socket, *, receive_timeout_s: float = 30.0, grace_s: int = 4) -> None:
@@ -121,7 +135,7 @@ def serve(app: App, listener: socket.socket, *, receive_timeout_s: float = 30.0,
         date_header=False,
         access_log=False,
         log_config=None,
-        log_level="warning",
+        log_level="error",  # not a line for every malformed request: a log that strangers can fill
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=grace_s,
     )

@@ -17,6 +17,7 @@ from compilers.spec_io import PreparedModel
 from harness.endpoint import ColdStart, Endpoint
 from harness.errors import Interrupted
 from harness.nouns import Artifact, Candidate, Failure, ModelSpec, Parity, Skipped, TensorSpec
+from harness.requestset import RequestSet
 from harness.resources import ResourceUse
 from harness.workbench import Cancelled, LoadGenerator, Meter, Workbench
 from loadprofiles import samples as sample_files
@@ -45,6 +46,7 @@ class FakeEndpoint:
     stopped: list[int]
     host: str = "127.0.0.1"
     pid: int = 1
+    response_bytes: int | None = None
     cold: ColdStart = field(default_factory=lambda: ColdStart(start_s=1.5, load_s=0.5, first_inference_ms=50.0))
 
     def alive(self) -> bool:
@@ -180,7 +182,14 @@ class FakeWorld:
         )
 
     def _serve(
-        self, candidate: Candidate, artifact: Artifact, folder: Path, cpus: Sequence[int], log: Path, cancelled: Cancelled
+        self,
+        candidate: Candidate,
+        artifact: Artifact,
+        folder: Path,
+        requests: RequestSet,
+        cpus: Sequence[int],
+        log: Path,
+        cancelled: Cancelled,
     ) -> Endpoint | Failure:
         server = self.servers[candidate.options.backend]
         assert isinstance(server, FakeServer)

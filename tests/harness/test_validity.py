@@ -21,6 +21,7 @@ GOOD = Signals(
     latency_p50_ms=10.0,
     lateness_p99_ms=0.3,
     loop_lag_p99_ms=0.4,
+    run_queue_share=0.001,
     generator_cpu_share=0.2,
     generator_capacity_per_s=2000.0,
     locust_requests=1000,
@@ -48,6 +49,7 @@ def test_a_clean_run_is_valid_without_a_word() -> None:
             "rate not delivered: 3 of 1000 requests were dropped by the generator",
         ),
         ({"lateness_p99_ms": 1.01}, "requests were sent late: p99 1.01 ms, limit 1.00 ms"),
+        ({"run_queue_share": 0.03}, "the generator waited for its core 3.0% of the time, limit 2%"),
         ({"loop_lag_p99_ms": 2.5}, "the generator's loop lagged: p99 2.50 ms, limit 1.00 ms"),
         ({"generator_cpu_share": 0.71}, "the generator was busy: 71% of its core, limit 70%"),
         ({"offered_per_s": 1001.0}, "the rate of 1001/s is above 50% of the 2000/s the generator can do"),
@@ -98,6 +100,7 @@ def test_half_bad_signals_warn() -> None:
 OPTIONAL = {
     "lateness_p99_ms": "send lateness",
     "loop_lag_p99_ms": "loop lag",
+    "run_queue_share": "run-queue wait",
     "generator_cpu_share": "generator CPU",
     "generator_capacity_per_s": "generator capacity",
     "locust_requests": "Locust's request count",

@@ -1,0 +1,275 @@
+"""Carries out one plan in the event loop: sends what is due when it is due, waits for nobody, accounts for everything.
+
+All of it runs in callbacks of the loop. The dispatcher walks the absolute schedule with a timerfd and hands each request to an
+open connection; the connection reports the end. What need not be on time (timeouts, the end of the drain, writing samples) is
+done by the monitor's slow ticks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import InfrastructureError, UsageError
+from loadprofiles.monitor import Monitor
+from loadprofiles.plan import Plan, Reply
+from loadprofiles.recorder import Recorder
+from loadprofiles.samples import ABSENT_NS, DROPPED, FAILED, SUCCEEDED, UNDRAINED
+from loadprofiles.timer import Loop, Timer
+from loadprofiles.transport import Connection, resolve
+
+_NS_PER_S = 1_000_000_000
+_LEAD_NS = 50_000_000
+_LEAD_PER_ARRIVAL_NS = 200
+"""Between opening the connections and the first request: for setting the timers and turning offsets into instants."""
+
+_CONNECT_TIMEOUT_S = 3.0
+_BATCH = 32
+"""Requests sent in one turn of the loop before replies get theirs."""
+
+_ERROR_KINDS = 10
+_OTHER = "other errors"
+
+Report = Callable[[float, int, str | None], None]
+"""Told of every request that was sent: latency in ms, bytes of the body, error."""
+
+
+class Engine:
+    """One run of `plan`. `start()`, let the loop run until `finished` is called, then `reply()`."""
+
+    def __init__(self, loop: Loop, plan: Plan, report: Report, finished: Callable[[], None]) -> None:
+        """Reads the plan's files. Raises UsageError when they do not fit, InfrastructureError when the disk refuses."""
+        self._loop, self._plan, self._report, self._finished = loop, plan, report, finished
+        try:
+            bodies = [Path(path).read_bytes() for path in plan.bodies]
+            self._order: list[int] = np.load(plan.order).tolist()
+            self._offsets = np.empty(0, np.int64) if plan.arrivals is None else np.load(plan.arrivals)
+        except (OSError, ValueError) as error:
+            raise InfrastructureError(f"cannot open the load plan's files: {error}") from error
+        if len(self._order) < max(1, len(self._offsets)) or max(self._order, default=0) >= len(bodies):
+            raise UsageError("the load plan's payload order does not cover its arrivals with the bodies it has")
+        if np.any(np.diff(self._offsets) < 0):
+            raise UsageError("the load plan's arrivals are not in order")
+        try:
+            self._recorder = Recorder(Path(plan.samples))
+        except OSError as error:
+            raise InfrastructureError(f"cannot open {plan.samples} for the samples: {error.strerror}") from error
+        self._requests = [plan.head(len(body)) + body for body in bodies]
+        self._cap = plan.in_flight_cap or plan.connections
+        self._timeout_ns = round(plan.request_timeout_s * _NS_PER_S)
+        self._limit_ns = None if plan.stop_after is None else round(plan.stop_after.limit_ms * 1e6)
+        self._violations_left = 0 if plan.stop_after is None else plan.stop_after.count
+        self._next = 0
+        self._busy: dict[Connection, None] = {}  # in the order sent, so that the first is the oldest
+        self._idle: list[Connection] = []
+        self._resting_users = 0
+        self._area_ns = self._area_at_ns = 0
+        self._max_in_flight = 0
+        self._opened = 0
+        self._errors: Counter[str] = Counter()
+        self._window_end_ns = self._drain_end_ns = self._done_ns = 0
+        self._dispatched_all = self._stopped_early = self._over = False
+
+    # Preparation and end.
+
+    def start(self) -> None:
+        """Open all connections, blocking, and set the timers. Raises InfrastructureError when the server cannot be reached."""
+        plan = self._plan
+        self._buffer = Connection.buffer()
+        try:
+            self._address = resolve(plan.host, plan.port)
+            for _ in range(plan.connections):
+                connection = Connection(self._loop, self._address, self._buffer, self._ended)
+                self._idle.append(connection)
+                connection.connect_now(_CONNECT_TIMEOUT_S)
+        except OSError as error:
+            self._close_all()
+            self._recorder.close()
+            where = f"{plan.host}:{plan.port}"
+            raise InfrastructureError(
+                f"cannot open connection {len(self._idle) or 1} of {plan.connections} to {where}: {error.strerror or error}"
+            ) from error
+        lead_ns = _LEAD_NS + len(self._offsets) * _LEAD_PER_ARRIVAL_NS
+        self._start_ns = self._area_at_ns = self._done_ns = time.monotonic_ns() + lead_ns
+        self._due: list[int] = (self._offsets + self._start_ns).tolist()
+        self._dispatcher = Timer(self._loop, self._send_due if plan.users is None else self._begin_closed, priority=1)
+        self._monitor = Monitor(self._loop, self._start_ns, self._tick, self._recorder.flush)
+        self._window_end_ns = self._start_ns + round(plan.duration_s * _NS_PER_S)
+        self._dispatcher.at(self._due[0] if self._due else self._start_ns)
+
+    def reply(self) -> Reply:
+        """The counts, once finished; Locust's own are the caller's to fill in."""
+        succeeded, failed, dropped, undrained = self._recorder.counts
+        return Reply(
+            planned=self._next,
+            succeeded=succeeded,
+            failed=failed,
+            dropped=dropped,
+            undrained=undrained,
+            start_ns=self._start_ns,
+            window_ns=self._window_end_ns - self._start_ns,
+            active_ns=max(0, self._done_ns - self._start_ns),
+            cpu_s=self._monitor.cpu_s,
+            cpu_peak=self._monitor.cpu_peak,
+            loop_lag_p99_ms=self._monitor.lag_p99_ms(),
+            run_queue_wait_s=self._monitor.waited_s,
+            connections_opened_in_window=self._opened,
+            max_in_flight=self._max_in_flight,
+            in_flight_integral_ns=self._area_ns,
+            locust_requests=0,
+            locust_failures=0,
+            stopped_early=self._stopped_early,
+            errors=dict(self._errors),
+        )
+
+    def _finish(self) -> None:
+        self._over = True
+        self._monitor.close()
+        self._dispatcher.close()
+        self._close_all()
+        self._recorder.close()
+        self._finished()
+
+    def _close_all(self) -> None:
+        for connection in [*self._idle, *self._busy]:
+            connection.close()
+
+    # Sending.
+
+    def _send_due(self) -> None:
+        due, at, now = self._due, self._next, time.monotonic_ns()
+        last = min(at + _BATCH, len(due))
+        while at < last and due[at] <= now and not self._stopped_early:
+            self._next = at + 1
+            if len(self._busy) >= self._cap:
+                self._recorder.add(due[at], ABSENT_NS, ABSENT_NS, -1, -1, 0, self._order[at], 0, DROPPED)
+                self._violation()
+            else:
+                self._send(due[at], now, self._order[at])
+            at += 1
+            now = time.monotonic_ns()
+        if at < len(due) and not self._stopped_early:
+            self._dispatcher.at(due[at])
+        else:
+            self._all_dispatched(now)
+
+    def _begin_closed(self) -> None:
+        self._dispatcher.off()
+        for _ in range(self._plan.users or 0):
+            self._next_of_user(time.monotonic_ns())
+
+    def _next_of_user(self, now: int) -> None:
+        if now >= self._window_end_ns or self._stopped_early:
+            return self._all_dispatched(now)
+        self._next += 1
+        return self._send(now, now, self._order[(self._next - 1) % len(self._order)])
+
+    def _send(self, due: int, now: int, payload: int) -> None:
+        fresh = not self._idle
+        if fresh:
+            connection = Connection(self._loop, self._address, self._buffer, self._ended)
+            self._opened += 1
+        else:
+            connection = self._idle.pop()
+        connection.due_ns, connection.sent_ns, connection.payload = due, now, payload
+        in_flight = len(self._busy)
+        self._area_ns += in_flight * (now - self._area_at_ns)
+        self._area_at_ns = now
+        self._busy[connection] = None
+        if in_flight >= self._max_in_flight:
+            self._max_in_flight = in_flight + 1
+        if fresh:
+            connection.connect_and_send(self._requests[payload])
+        else:
+            connection.send(self._requests[payload])
+
+    def _all_dispatched(self, now: int) -> None:
+        if not self._dispatched_all:
+            self._dispatched_all = True
+            self._dispatcher.off()
+            if self._stopped_early:
+                self._window_end_ns = now
+            self._drain_end_ns = now + round(self._plan.drain_timeout_s * _NS_PER_S)
+        if not self._busy and not self._over:
+            self._finish()
+
+    # Ends.
+
+    def _ended(self, connection: Connection) -> None:
+        if not connection.busy:
+            self._idle.remove(connection)
+            return
+        now = time.monotonic_ns()
+        error = connection.error or self._wrong(connection)
+        self._account(connection, now, FAILED if error else SUCCEEDED, error)
+        if connection.open:
+            self._idle.append(connection)
+        if self._dispatched_all:
+            self._all_dispatched(now)
+        elif self._plan.users is not None:
+            if connection.error:
+                self._resting_users += 1  # until the next tick: a dead server is not to be asked as fast as it can refuse
+            else:
+                self._next_of_user(now)
+
+    def _wrong(self, connection: Connection) -> str | None:
+        """Why a complete reply is not the expected one."""
+        if connection.status != self._plan.expect_status:
+            return f"status {connection.status}"
+        expected = self._plan.expect_body_bytes
+        if expected is not None and connection.body_bytes != expected:
+            return f"body of {connection.body_bytes} bytes instead of {expected}"
+        return None
+
+    def _account(self, connection: Connection, now: int, outcome: int, error: str | None) -> None:
+        self._area_ns += len(self._busy) * (now - self._area_at_ns)
+        self._area_at_ns = self._done_ns = now
+        del self._busy[connection]
+        connection.busy = False
+        latency_ns = now - connection.due_ns
+        self._recorder.add(
+            connection.due_ns,
+            connection.sent_ns,
+            now if outcome != UNDRAINED else ABSENT_NS,
+            connection.queue_us,
+            connection.compute_us,
+            connection.body_bytes,
+            connection.payload,
+            connection.status,
+            outcome,
+        )
+        if error is not None:
+            self._errors[error if error in self._errors or len(self._errors) < _ERROR_KINDS else _OTHER] += 1
+        if error is not None or (self._limit_ns is not None and latency_ns > self._limit_ns):
+            self._violation()
+        self._report(latency_ns / 1e6, connection.body_bytes, error)
+
+    def _violation(self) -> None:
+        self._violations_left -= 1
+        if self._violations_left == 0:
+            self._stopped_early = True
+
+    def _tick(self, now: int) -> None:
+        while self._busy:
+            oldest = next(iter(self._busy))
+            if now - oldest.sent_ns < self._timeout_ns:
+                break
+            self._abandon(oldest, now, FAILED, f"no reply within {self._plan.request_timeout_s:g} s")
+        if self._dispatched_all and now >= self._drain_end_ns:
+            for connection in list(self._busy):
+                self._abandon(connection, now, UNDRAINED, f"no reply within the drain of {self._plan.drain_timeout_s:g} s")
+        resting, self._resting_users = self._resting_users, 0
+        for _ in range(resting):
+            self._next_of_user(now)
+        if self._dispatched_all or (self._plan.users is not None and now >= self._window_end_ns):
+            self._all_dispatched(now)
+
+    def _abandon(self, connection: Connection, now: int, outcome: int, error: str) -> None:
+        connection.close()
+        self._account(connection, now, outcome, error)
+        if self._plan.users is not None:
+            self._resting_users += 1

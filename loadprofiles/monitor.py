@@ -1,0 +1,70 @@
+"""How late and how busy the generator itself is, measured from inside its loop while the load runs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from loadprofiles.timer import Loop, Timer
+
+TICK_NS = 20_000_000
+_NS_PER_S = 1_000_000_000
+
+
+class Monitor:
+    """A 50 Hz timer from `start_ns` on that notes how late it ran, then calls `each_tick(now_ns)`."""
+
+    def __init__(self, loop: Loop, start_ns: int, each_tick: Callable[[int], None], each_second: Callable[[], None]) -> None:
+        self._each_tick, self._each_second = each_tick, each_second
+        self._lags_ns: list[int] = []
+        self._due_ns = start_ns + TICK_NS
+        self._mark_ns = start_ns
+        self._waited_at_start_s = run_queue_wait_s()
+        self.waited_s: float | None = None
+        self._cpu_at_start_s = self._cpu_mark_s = time.process_time()
+        self.cpu_s = 0.0
+        self.cpu_peak: float | None = None
+        self._timer = Timer(loop, self._tick)
+        self._timer.at(self._due_ns, TICK_NS)
+
+    def _tick(self) -> None:
+        now = time.monotonic_ns()
+        for _ in range(self._timer.expirations()):
+            self._lags_ns.append(now - self._due_ns)
+            self._due_ns += TICK_NS
+        if now - self._mark_ns >= _NS_PER_S:
+            cpu = time.process_time()
+            self.cpu_peak = max(self.cpu_peak or 0.0, (cpu - self._cpu_mark_s) * _NS_PER_S / (now - self._mark_ns))
+            self._cpu_mark_s, self._mark_ns = cpu, now
+            self._each_second()
+        self._each_tick(now)  # last: it may end the run and close this timer
+
+    def close(self) -> None:
+        """Stop; `cpu_s` is then the user and system time of all threads since the start, `waited_s` the main thread's wait."""
+        self.cpu_s = time.process_time() - self._cpu_at_start_s
+        waited_s = run_queue_wait_s()
+        if waited_s is not None and self._waited_at_start_s is not None:
+            self.waited_s = waited_s - self._waited_at_start_s
+        self._timer.close()
+
+    def lag_p99_ms(self) -> float | None:
+        return p99_ms(self._lags_ns)
+
+
+def run_queue_wait_s() -> float | None:
+    """How long this process's main thread was ready to run and had no CPU, so far: /proc/self/schedstat, second field
+    (Linux, Documentation/scheduler/sched-stats). None where the kernel does not tell.
+    """
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / _NS_PER_S
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def p99_ms(values_ns: Sequence[int]) -> float | None:
+    """The 99th percentile by nearest rank, rank ceil(0.99 n), in ms; None of nothing."""
+    if not values_ns:
+        return None
+    return sorted(values_ns)[math.ceil(0.99 * len(values_ns)) - 1] / 1e6

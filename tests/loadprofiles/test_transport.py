@@ -1,0 +1,155 @@
+"""One connection: replies in any pieces, bodies larger than the socket takes, and the server's own timings."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadprofiles.transport import Connection, resolve, server_timing_us
+from tests.loadprofiles.loop import HandLoop
+from tests.loadprofiles.server import BODY, CLOSING, REPLIES
+
+
+class Pair:
+    """A connection of ours and the server's end of it."""
+
+    def __init__(self) -> None:
+        self.loop, self.ended = HandLoop(), list[Connection]()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = resolve("127.0.0.1", listener.getsockname()[1])
+            self.connection = Connection(self.loop, address, Connection.buffer(), self.ended.append)
+            self.connection.connect_now(1)
+            self.server, _ = listener.accept()
+        self.server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def exchange(self, pieces: list[bytes], *, close: bool = False) -> Connection:
+        self.connection.send(b"POST / HTTP/1.1\r\n\r\n")
+        for piece in pieces:
+            self.server.sendall(piece)
+            self.loop.turn()
+        if close:
+            self.server.shutdown(socket.SHUT_WR)
+        self.loop.turn_until(lambda: bool(self.ended))
+        return self.ended.pop()
+
+    def close(self) -> None:
+        self.connection.close()
+        self.server.close()
+
+
+def split(data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.sampled_from(["good", "timed", "chunked", "interim"]), cuts=st.lists(st.integers(min_value=0), max_size=6))
+def test_a_reply_in_any_pieces_is_the_same_reply(name: str, cuts: list[int]) -> None:
+    pair = Pair()
+    for _ in range(2):  # the second on the same connection
+        ended = pair.exchange(split(REPLIES[name], cuts))
+        assert (ended.error, ended.status, ended.body_bytes, ended.open) == (None, 200, len(BODY), True)
+        assert (ended.queue_us, ended.compute_us) == ((250, 1500) if name == "timed" else (-1, -1))
+    pair.close()
+    assert pair.loop.watchers == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    reply=st.binary(max_size=200),
+    prefix=st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"]),
+)
+def test_any_bytes_at_all_end_the_request_once(reply: bytes, prefix: bytes) -> None:
+    pair = Pair()
+    pair.connection.send(b"POST / HTTP/1.1\r\n\r\n")
+    pair.server.sendall(prefix + reply)
+    pair.server.shutdown(socket.SHUT_WR)
+    pair.loop.turn_until(lambda: bool(pair.ended))
+    first = pair.ended[0]
+    if first.error is None and first.body_bytes:
+        assert prefix.endswith(b"\r\n\r\n") or b"\r\n\r\n" in reply or b"\n\n" in reply
+    first.busy = False
+    if first.open:
+        pair.loop.turn_until(lambda: not first.open)
+    assert len(pair.ended) <= 2
+    assert pair.loop.watchers == []
+    pair.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("truncated", "middle of a reply"), ("until-eof", None), ("no-reply", "without a reply")]
+)
+def test_the_end_of_the_stream_is_told_apart(name: str, error: str | None) -> None:
+    pair = Pair()
+    ended = pair.exchange([CLOSING[name]] if CLOSING[name] else [], close=True)
+    pair.close()
+    assert not ended.open
+    assert (error is None) == (ended.error is None)
+    assert error is None or error in str(ended.error)
+
+
+def test_a_body_larger_than_the_socket_takes_is_sent_whole_without_waiting() -> None:
+    pair = Pair()
+    request = b"POST / HTTP/1.1\r\n\r\n" + bytes(range(256)) * 40_000
+    pair.connection.send(request)  # returns though nobody reads
+    received = bytearray()
+
+    def read() -> None:
+        while len(received) < len(request):
+            received.extend(pair.server.recv(1 << 20))
+        pair.server.sendall(REPLIES["good"])
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    pair.loop.turn_until(lambda: bool(pair.ended))
+    reader.join()
+    assert bytes(received) == request
+    assert pair.ended[0].error is None
+    assert pair.ended[0].open
+    pair.close()
+
+
+def test_a_reply_before_the_whole_request_was_sent_ends_the_connection() -> None:
+    pair = Pair()
+    pair.connection.send(bytes(30_000_000))
+    pair.server.sendall(REPLIES["busy"])
+    pair.loop.turn_until(lambda: bool(pair.ended))
+    assert (pair.ended[0].status, pair.ended[0].open) == (503, False)
+    pair.server.close()
+
+
+def test_a_refused_connection_is_reported() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = resolve("127.0.0.1", listener.getsockname()[1])
+    loop, ended = HandLoop(), list[Connection]()
+    Connection(loop, address, Connection.buffer(), ended.append).connect_and_send(b"x")
+    loop.turn_until(lambda: bool(ended))
+    assert ended[0].error == "cannot connect: Connection refused"
+    assert loop.watchers == []
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (b"queue;dur=0.25, compute;dur=1.5", (250, 1500)),
+        (b"compute;dur=2", (-1, 2000)),
+        (b'cache;desc="hit", queue;desc="a";dur="3.5"', (3500, -1)),
+        (b"queue, compute;dur=", (-1, -1)),
+        (b"queue;dur=-1, compute;dur=1e99", (-1, -1)),
+        (b"queue;dur=nan, compute;dur=inf", (-1, -1)),
+        (b"", (-1, -1)),
+    ],
+)
+def test_server_timing(header: bytes, expected: tuple[int, int]) -> None:
+    assert server_timing_us(header) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60))
+def test_server_timing_takes_anything(header: bytes) -> None:
+    assert all(-1 <= value < 2**31 for value in server_timing_us(header))

@@ -1,0 +1,256 @@
+"""What the model server adds to the model: HTTP latency minus `session.run` in-process, on the same core, interleaved.
+
+    python -m tests.perf.serving_overhead --model-folder DIR --artifact DIR --backend ort --json OUT
+
+The server and the in-process runs are two processes on one core, of which one is idle while the other is timed; the client
+has a core of its own and one keep-alive connection. A round is a block of in-process runs and a block of requests, their
+order alternating. `added_ms` is the median over rounds of the difference of the two blocks' medians, so that slow drift of the
+machine cancels; its range over the rounds stands beside it. The null model is answered by the same server program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from harness.nouns import ModelSpec
+from harness.serving.tensors import DATATYPE_OF
+from harness.supervise import Child
+
+_HEAD_END = b"\r\n\r\n"
+_READY_TIMEOUT_S = 120.0
+_WARM_CALLS = 3
+_COMPUTE = re.compile(rb"compute;dur=([0-9.]+)")
+
+
+def sample_inputs(spec: ModelSpec) -> dict[str, np.ndarray]:
+    """Seeded standard normal floats; zeros for integers, which are valid token ids and masks."""
+    random = np.random.default_rng(0)
+    return {
+        tensor.name: random.standard_normal(tensor.shape).astype(tensor.dtype)
+        if np.dtype(tensor.dtype).kind == "f"
+        else np.zeros(tensor.shape, tensor.dtype)
+        for tensor in spec.inputs
+    }
+
+
+def binary_request(spec: ModelSpec, inputs: dict[str, np.ndarray]) -> bytes:
+    """One whole HTTP request with every tensor in binary, asking for binary outputs."""
+    described = [
+        {
+            "name": name,
+            "shape": tensor.shape,
+            "datatype": DATATYPE_OF[tensor.dtype],
+            "parameters": {"binary_data_size": tensor.nbytes},
+        }
+        for name, tensor in inputs.items()
+    ]
+    head = orjson.dumps({"inputs": described, "parameters": {"binary_data_output": True}})
+    body = head + b"".join(tensor.tobytes() for tensor in inputs.values())
+    lines = [
+        f"POST /v2/models/{spec.name}/infer HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Content-Type: application/octet-stream",
+        f"Inference-Header-Content-Length: {len(head)}",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join(lines).encode() + _HEAD_END + body
+
+
+class Connection:
+    """One keep-alive connection that sends a prepared request and reads no more of the answer than it must."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), 60)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def exchange(self, request: bytes) -> tuple[float, float]:
+        """Milliseconds from before sending until the whole answer is here, and the compute milliseconds it reports."""
+        start_ns = time.perf_counter_ns()
+        self._socket.sendall(request)
+        data = b""
+        while (end := data.find(_HEAD_END)) < 0:
+            data += self._receive()
+        head = data[:end].lower()
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        left = end + len(_HEAD_END) + length - len(data)
+        while left > 0:
+            left -= len(self._receive())
+        taken_ms = (time.perf_counter_ns() - start_ns) / 1e6
+        reported = _COMPUTE.search(head)
+        if not head.startswith(b"http/1.1 200") or reported is None:
+            raise RuntimeError(f"not an inference: {data[:300]!r}")
+        return taken_ms, float(reported[1])
+
+    def _receive(self) -> bytes:
+        part = self._socket.recv(1 << 18)
+        if not part:
+            raise RuntimeError("the server closed the connection")
+        return part
+
+
+@contextmanager
+def running(argv: Sequence[str], cpu: int, folder: Path, label: str) -> Iterator[int]:
+    """A server program on `cpu`; yields its port when it is ready, and ends it."""
+    ready = folder / f"{label}.ready"
+    command = [sys.executable, "-m", *argv, "--port", "0", "--cpus", str(cpu), "--threads", "1", "--ready-file", str(ready)]
+    child = Child([*command, "--die-with-parent"], log=folder / f"{label}.log", cpus=[cpu])
+    try:
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        while not ready.exists():
+            if not child.alive() or time.monotonic() > deadline:
+                raise RuntimeError(f"{label} server did not become ready: {child.how_it_ended()}")
+            time.sleep(0.05)
+        yield int(json.loads(ready.read_text())["port"])
+    finally:
+        child.stop()
+
+
+class InProcess:
+    """`session.run` timed in a process of its own on `cpu`; idle between blocks."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        names = ("backend", "artifact", "model_folder", "server_cpu")
+        arguments = [part for name in names for part in (f"--{name.replace('_', '-')}", str(getattr(options, name)))]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.perf.serving_overhead", "--in-process", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def block(self, calls: int) -> list[float]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{calls}\n")
+        self._process.stdin.flush()
+        times: list[float] = json.loads(self._process.stdout.readline())
+        return times
+
+    def close(self) -> None:
+        self._process.communicate(timeout=30)
+
+
+def time_in_process(options: argparse.Namespace) -> None:
+    """The child's side of InProcess: for each number on standard input, the ms of so many runs as a JSON list."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.sched_setaffinity(0, {options.server_cpu})
+    from compilers.build import load_session, read_spec
+
+    session = load_session(options.backend, options.artifact, options.model_folder, 1)
+    inputs = sample_inputs(read_spec(options.model_folder))
+    for line in sys.stdin:
+        times = []
+        for _ in range(int(line)):
+            start_ns = time.perf_counter_ns()
+            session.run(inputs)
+            times.append((time.perf_counter_ns() - start_ns) / 1e6)
+        print(json.dumps(times), flush=True)
+
+
+def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The model over HTTP against the model in-process."""
+    from compilers.build import read_spec
+
+    spec = read_spec(options.model_folder)
+    request = binary_request(spec, sample_inputs(spec))
+    argv = ["harness.serving", "--backend", options.backend, "--artifact", str(options.artifact)]
+    argv += ["--model-folder", str(options.model_folder)]
+    direct, over_http, reported = [], [], []
+    floor = InProcess(options)
+    try:
+        with running(argv, options.server_cpu, folder, "model") as port:
+            connection = Connection(port)
+            for index in range(options.rounds):
+                for side in ("direct", "http") if index % 2 else ("http", "direct"):
+                    if side == "direct":
+                        direct.append(floor.block(_WARM_CALLS + options.calls)[_WARM_CALLS:])
+                        continue
+                    block = [connection.exchange(request) for _ in range(_WARM_CALLS + options.calls)][_WARM_CALLS:]
+                    over_http.append([taken_ms for taken_ms, _ in block])
+                    reported.append([compute_ms for _, compute_ms in block])
+    finally:
+        floor.close()
+    added = [statistics.median(http) - statistics.median(run) for http, run in zip(over_http, direct, strict=True)]
+    outside = [statistics.median(http) - statistics.median(run) for http, run in zip(over_http, reported, strict=True)]
+    return {
+        "model": spec.name,
+        "request_bytes": len(request),
+        "in_process_p50_ms": _quantile(direct, 50),
+        "http_p50_ms": _quantile(over_http, 50),
+        "http_p99_ms": _quantile(over_http, 99),
+        "added_ms": statistics.median(added),
+        "added_range_ms": [min(added), max(added)],
+        "outside_session_ms": statistics.median(outside),
+        "rounds": options.rounds,
+        "calls_per_round": options.calls,
+    }
+
+
+def null_model(options: argparse.Namespace, folder: Path, name: str, calls: int) -> dict[str, Any]:
+    """The whole path around a model that does nothing: `null` (4 bytes) or `image` (602,112 bytes)."""
+    from tests.harness.serving.fake_models import MODELS
+
+    spec = MODELS[name][0]
+    request = binary_request(spec, sample_inputs(spec))
+    with running(["tests.harness.serving.fake_server", "--model", name], options.server_cpu, folder, name) as port:
+        connection = Connection(port)
+        times = [connection.exchange(request)[0] for _ in range(calls // 10 + calls)][calls // 10 :]
+    return {"request_bytes": len(request), "p50_ms": _quantile([times], 50), "p99_ms": _quantile([times], 99), "n": calls}
+
+
+def _quantile(blocks: Sequence[Sequence[float]], percent: float) -> float:
+    return float(np.percentile(np.concatenate([np.asarray(block) for block in blocks]), percent))
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model-folder", type=Path, help="without it only the null models are timed")
+    parser.add_argument("--artifact", type=Path)
+    parser.add_argument("--backend", default="ort")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--calls", type=int, default=20, help="per round and side")
+    parser.add_argument("--null-calls", type=int, default=3000)
+    parser.add_argument("--server-cpu", type=int, default=0)
+    parser.add_argument("--client-cpu", type=int, default=1)
+    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the result here")
+    parser.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def main() -> None:
+    options = parser().parse_args()
+    if options.in_process:
+        time_in_process(options)
+        return
+    os.sched_setaffinity(0, {options.client_cpu})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        result: dict[str, Any] = {
+            "null": null_model(options, folder, "null", options.null_calls),
+            "null_image": null_model(options, folder, "image", max(options.null_calls // 5, 100)),
+            "model": compare(options, folder) if options.model_folder else None,
+        }
+    text = json.dumps(result, indent=2)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
