@@ -1,0 +1,142 @@
+"""Real compilers, servers and load on a model file the project has never seen; stopped, killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import all_gone, command, family, started
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+BACKENDS = "ort,openvino,torch,tvm"
+
+
+def only_run(folder: Path) -> Path:
+    (run,) = [path for path in folder.iterdir() if path.is_dir()]
+    return run
+
+
+def result_of(run: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((run / "result.json").read_text())
+    return value
+
+
+def bench(unseen: Path, out: Path, *more: str) -> list[str]:
+    return command("bench", str(unseen), "--profile", "smoke", "--backends", BACKENDS, "--out", str(out), *more)
+
+
+def test_an_unseen_onnx_file_is_ranked_and_json_stands_alone(
+    unseen_onnx: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        bench(unseen_onnx, tmp_path / "runs", "--json"),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=500,
+    )
+    printed = json.loads(done.stdout)
+    run = only_run(tmp_path / "runs")
+    assert printed == result_of(run)
+    rows = {row["backend"]: row for row in printed["candidates"]}
+    assert set(rows) == set(BACKENDS.split(","))
+    assert rows["torch"]["status"] == "skipped"
+    assert "program" in rows["torch"]["reason"]
+    for name in ("ort", "openvino", "tvm"):
+        # A noisy machine may make a run invalid, and must then say so; nothing may fail.
+        assert rows[name]["status"] in ("ranked", "rejected", "invalid"), rows[name]["reason"]
+        assert rows[name]["parity"]["payloads"] >= 32
+        assert rows[name]["parity"]["max_rel"] < 1e-3
+        assert rows[name]["start_s"] > 0
+    judged = any(row["status"] in ("ranked", "rejected") for row in rows.values())
+    assert done.returncode == (0 if judged else 3), done.stderr
+    assert (run / "report.html").stat().st_size > 1_000_000
+    for step in (step for row in rows.values() for step in row["steps"]):
+        assert (run / step["samples"]).exists()
+    again = subprocess.run(
+        command("report", str(run), "--json"), capture_output=True, text=True, env=environment, check=False, timeout=120
+    )
+    assert json.loads(again.stdout) == printed
+
+
+def test_ctrl_c_leaves_a_partial_report_and_nothing_running(
+    unseen_onnx: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    with started(bench(unseen_onnx, tmp_path / "runs"), env=environment, stderr=subprocess.PIPE) as process:
+        wait_for_state(tmp_path / "runs", visits=1)
+        children = family(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "--resume" in err
+    assert all_gone(children)
+    run = only_run(tmp_path / "runs")
+    assert result_of(run)["run"]["state"] == "partial"
+    assert "partial" in (run / "report.html").read_text().lower()
+    finished = subprocess.run(
+        command("bench", "--resume", str(run)), capture_output=True, text=True, env=environment, check=False, timeout=500
+    )
+    assert finished.returncode in (0, 3), finished.stderr
+    assert result_of(run)["run"]["state"] == "complete"
+
+
+@pytest.mark.parametrize("visits", [0, 2])
+def test_kill_9_leaves_nothing_running_and_the_bench_resumes(
+    unseen_onnx: Path, environment: dict[str, str], tmp_path: Path, visits: int
+) -> None:
+    with started(bench(unseen_onnx, tmp_path / "runs"), env=environment, stderr=subprocess.DEVNULL) as process:
+        wait_for_state(tmp_path / "runs", visits=visits)
+        children = family(process.pid)
+        ports = [c.laddr[1] for child in children for c in child.net_connections() if c.status == psutil.CONN_LISTEN]
+        process.kill()
+        process.wait()
+    assert all_gone(children)
+    assert not {c.laddr[1] for c in psutil.net_connections() if c.laddr and c.status == psutil.CONN_LISTEN} & set(ports)
+    run = only_run(tmp_path / "runs")
+    before = {path.name: path.read_bytes() for path in (run / "samples").iterdir()}
+    final = final_visits(run)
+    resumed = subprocess.run(
+        command("bench", "--resume", str(run)), capture_output=True, text=True, env=environment, check=False, timeout=500
+    )
+    assert resumed.returncode in (0, 3), resumed.stderr
+    assert result_of(run)["run"]["state"] == "complete"
+    for name, content in before.items():
+        if any(name.startswith(f"{visit}-") for visit in final):
+            assert (run / "samples" / name).read_bytes() == content, "what was final must not be measured again"
+
+
+def final_visits(run: Path) -> set[str]:
+    from harness.store import Store
+
+    store = Store(run)
+    try:
+        return {visit["id"] for visit in store.visits()}
+    finally:
+        store.close()
+
+
+def wait_for_state(folder: Path, *, visits: int, within_s: float = 300.0) -> None:
+    """Until the bench has stored this many visits and is in the middle of the next one."""
+    import sqlite3
+
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        found = list(folder.glob("*/state.sqlite"))
+        if found and list(folder.glob("*/logs/b*.log")):
+            with sqlite3.connect(f"file:{found[0]}?mode=ro", uri=True) as database:
+                count = database.execute("SELECT COUNT(*) FROM visits").fetchone()[0]
+            database.close()
+            if count >= visits and len(list(folder.glob("*/logs/b*.log"))) > count:
+                time.sleep(0.3)
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"the bench did not get to {visits} visits within {within_s:g} s")

@@ -1,0 +1,118 @@
+"""The stored result, and results made from it that lie at the edges of the contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FIXTURE = Path(__file__).parent / "fixtures" / "result.json"
+HOSTILE = "</script><img src=x onerror=document.title='owned'>\u202egnp.exe\x1b[31m[bold]{{7*7}}%{x}" + "A" * 10_000
+
+
+@pytest.fixture
+def full() -> dict[str, Any]:
+    """A plausible run: three ranked, two of them tied, and one each rejected, invalid, failed and skipped."""
+    data: dict[str, Any] = json.loads(FIXTURE.read_bytes())
+    return data
+
+
+def all_rejected(full: dict[str, Any]) -> dict[str, Any]:
+    kept = [row for row in full["candidates"] if row["latency_ms"]]
+    for row in kept:
+        row |= {
+            "status": "rejected",
+            "rank": None,
+            "tie_group": None,
+            "probability_best": None,
+            "reason": "slower than the SLO",
+        }
+    reason = "the best one, openvino@local-1, has p99 138 ms against 100 ms"
+    return full | {"candidates": kept, "recommendation": None, "recommendation_reason": reason, "scaling": None}
+
+
+def partial(full: dict[str, Any]) -> dict[str, Any]:
+    run = full["run"] | {"state": "partial", "screening_only": True, "lanes": 4}
+    return full | {"run": run, "candidates": full["candidates"][:2]}
+
+
+def single(full: dict[str, Any]) -> dict[str, Any]:
+    row = full["candidates"][0] | {"tie_group": 1, "probability_best": 1.0}
+    return full | {"candidates": [row]}
+
+
+def nothing_measured(full: dict[str, Any]) -> dict[str, Any]:
+    return full | {"candidates": full["candidates"][5:], "recommendation": None, "scaling": None}
+
+
+def all_invalid(full: dict[str, Any]) -> dict[str, Any]:
+    for row in full["candidates"]:
+        row["status"], row["validity"] = "invalid", {"valid": False, "reasons": ["too noisy"], "warnings": []}
+    return full
+
+
+def hostile(full: dict[str, Any]) -> dict[str, Any]:
+    """Every text of the result, but the statuses and what links rows to one another, is an attack."""
+    fixed = {"status", "kind", "state", "objective"}
+
+    def poison(value: Any, key: str) -> Any:
+        if isinstance(value, dict):
+            prefix = HOSTILE if key in ("packages", "basis") else ""
+            return {prefix + name: poison(one, name) for name, one in value.items()}
+        if isinstance(value, list):
+            return [poison(one, key) for one in value]
+        if isinstance(value, str) and key not in fixed:
+            return HOSTILE + ("\ud800" + value if key == "id" else "")
+        return value
+
+    poisoned: dict[str, Any] = poison(full, "")
+    return poisoned
+
+
+def everything_null(full: dict[str, Any]) -> dict[str, Any]:
+    """Every leaf is null; rows and mappings stay."""
+
+    def empty(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: empty(one) for name, one in value.items()}
+        return [empty(one) for one in value] if isinstance(value, list) else None
+
+    emptied: dict[str, Any] = empty(full)
+    return emptied | {"schema": 1}
+
+
+def every_branch_null(full: dict[str, Any]) -> dict[str, Any]:
+    """Every field of the result, and of each candidate, is null as a whole."""
+    rows = [dict.fromkeys(row) for row in full["candidates"]]
+    return dict.fromkeys(full) | {"schema": 1, "candidates": rows}
+
+
+def bare(full: dict[str, Any]) -> dict[str, Any]:
+    return {"schema": 1}
+
+
+def as_stored(full: dict[str, Any]) -> dict[str, Any]:
+    return full
+
+
+EDGES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "all rejected": all_rejected,
+    "partial": partial,
+    "single": single,
+    "nothing measured": nothing_measured,
+    "all invalid": all_invalid,
+    "hostile": hostile,
+    "everything null": everything_null,
+    "every branch null": every_branch_null,
+    "bare": bare,
+    "as stored": as_stored,
+}
+
+
+@pytest.fixture(params=EDGES, ids=lambda name: str(name).replace(" ", "-"), scope="module")
+def edge(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Each of the edges in turn; a test must not change it."""
+    return EDGES[request.param](json.loads(FIXTURE.read_bytes()))

@@ -1,0 +1,118 @@
+"""The pictures hold the figures of the result, and say whom they leave out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from reports import figures, ink, plots_latency
+from reports.figures import Picture
+from tests.reports.conftest import nothing_measured
+
+
+@pytest.fixture
+def drawn(full: dict[str, Any]) -> dict[str, Picture]:
+    return {picture.key: picture for picture in figures.pictures(full)}
+
+
+def traces(picture: Picture, group: str) -> list[dict[str, Any]]:
+    assert picture.figure is not None
+    return [trace for trace in picture.figure["data"] if trace.get("legendgroup") == group]
+
+
+def test_distribution_and_tail_are_complements(full: dict[str, Any], drawn: dict[str, Picture]) -> None:
+    (within,), (slower,) = traces(drawn["distribution"], "candidate-0"), traces(drawn["tail"], "candidate-0")
+    assert within["x"] == full["candidates"][0]["cdf"]["ms"]
+    assert within["y"] == full["candidates"][0]["cdf"]["share"]
+    assert slower["y"] == pytest.approx([1 - share for share in within["y"] if share < 1])
+    assert min(slower["y"]) > 0, "a log axis cannot show zero"
+
+
+def test_load_shows_open_steps_only_with_the_capacity_on_the_limit(full: dict[str, Any], drawn: dict[str, Picture]) -> None:
+    p50, p99, capacity = traces(drawn["load"], "candidate-0")
+    steps = [step for step in full["candidates"][0]["steps"] if step["kind"] != "closed"]
+    assert p50["x"] == sorted(step["offered_per_s"] for step in steps)
+    assert p99["y"] == [step["p99_ms"] for step in sorted(steps, key=lambda step: step["offered_per_s"]) if step["p99_ms"]]
+    assert (capacity["x"], capacity["y"]) == ([15.42], [190.0])
+    assert capacity["error_x"]["array"] == [pytest.approx(15.744 - 15.42)]
+    assert capacity["error_x"]["arrayminus"] == [pytest.approx(15.42 - 15.096)]
+
+
+def test_invalid_steps_are_not_drawn(drawn: dict[str, Picture]) -> None:
+    assert traces(drawn["violations"], "candidate-4") == []
+    assert "ort-int8@local-1" in drawn["violations"].caption
+
+
+def test_violations_are_shares_of_requests(full: dict[str, Any], drawn: dict[str, Picture]) -> None:
+    curve = traces(drawn["violations"], "candidate-0")[0]
+    steps = sorted(
+        (s for s in full["candidates"][0]["steps"] if s["kind"] != "closed"), key=lambda s: float(s["offered_per_s"])
+    )
+    assert curve["y"] == pytest.approx([step["violations"] / step["n"] for step in steps])
+
+
+def test_cost_uses_the_percentile_that_most_have_and_says_so(drawn: dict[str, Picture]) -> None:
+    picture = drawn["cost"]
+    assert picture.figure is not None
+    assert picture.figure["layout"]["xaxis"]["title"]["text"] == "p95 at 8 requests/s, ms"
+    assert "p95 is drawn" in picture.caption
+    assert sorted(trace["legendgroup"] for trace in picture.figure["data"]) == [f"candidate-{place}" for place in range(4)]
+
+
+def test_start_up_stacks_its_stages_in_seconds(drawn: dict[str, Picture]) -> None:
+    figure = drawn["start"].figure
+    assert figure is not None
+    assert figure["layout"]["barmode"] == "stack"
+    assert {trace["name"]: trace["x"][0] for trace in figure["data"]} == {
+        "process start": 0.71,
+        "load": 0.83,
+        "first inference": pytest.approx(0.088),
+    }
+
+
+def test_time_shows_queue_compute_and_transport(drawn: dict[str, Picture]) -> None:
+    figure = drawn["time"].figure
+    assert figure is not None
+    assert [trace["name"] for trace in figure["data"]] == ["queue", "compute", "transport"]
+    assert figure["data"][2]["x"] == [1.34] * 5
+
+
+def test_words_say_what_is_drawn(drawn: dict[str, Picture]) -> None:
+    assert "openvino@local-1 p99 138 ms" in drawn["distribution"].alt
+    assert "openvino@local-1 15.4 [15.1–15.7] requests/s" in drawn["load"].alt
+
+
+def test_without_measurements_a_reason_takes_the_place_of_each_picture(full: dict[str, Any]) -> None:
+    for picture in figures.pictures(nothing_measured(full)):
+        assert picture.figure is None
+        assert picture.absent
+
+
+def test_every_edge_gives_strict_json(edge: dict[str, Any]) -> None:
+    for picture in figures.pictures(edge):
+        json.dumps(picture.figure, allow_nan=False)
+
+
+def test_long_distributions_are_thinned_but_keep_their_ends(full: dict[str, Any]) -> None:
+    count = 50_000
+    full["candidates"][0]["cdf"] = {"share": [(i + 1) / count for i in range(count)], "ms": [1 + i / 100 for i in range(count)]}
+    curve = plots_latency.distribution(full).traces[0]
+    assert len(curve.x) <= plots_latency.POINTS
+    assert curve.x[0] == 1
+    assert curve.y[-1] == 1
+
+
+def test_colours_set_the_recommended_apart_and_never_repeat_a_pen(full: dict[str, Any]) -> None:
+    full["candidates"] = [full["candidates"][0]] + [{"id": f"other-{place}", "status": "ranked"} for place in range(20)]
+    pens = list(ink.pens(full).values())
+    assert pens[0].slot == 0
+    assert all(pen.slot != 0 for pen in pens[1:])
+    assert len({(pen.slot, pen.dash) for pen in pens}) == len(pens)
+
+
+def test_labels_cannot_be_read_as_markup(full: dict[str, Any]) -> None:
+    full["candidates"][0]["id"] = full["recommendation"]["id"] = "<a href='https://example.org'>x</a>"
+    for picture in figures.pictures(full):
+        assert "<a" not in json.dumps(picture.figure)

@@ -1,0 +1,142 @@
+"""The page as a document: one file, nothing fetched, foreign text inert, links whole."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from reports import page
+
+
+class Document(HTMLParser):
+    """The elements of a page, its visible text, and the contents of its scripts."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style", "pre"):
+            self._open.append(tag)
+            self.scripts += [""] * (tag == "script")
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._open and self._open[-1] == tag:
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self._open:
+            self.words.append(data)
+        elif self._open[-1] == "script":
+            self.scripts[-1] += data
+
+    @property
+    def text(self) -> str:
+        """What can be read, but preformatted blocks: a policy may hold JSON's own null."""
+        return " ".join(" ".join(self.words).split())
+
+
+ALLOWED = set(
+    re.findall(
+        r"\w+",
+        "html head meta title link style body a main header p div strong h1 h2 h3 bdi span dl dt dd section table caption "
+        "thead tbody tr th td small sup ol li noscript button svg line figure figcaption details summary pre code i script",
+    )
+)
+
+
+def document(result: dict[str, Any]) -> Document:
+    """The parsed page without plotly's own code, which takes long to parse and holds nothing of the result."""
+    return Document(page.render(result).replace(page._plotly(), ""))
+
+
+@pytest.fixture(scope="module")
+def parsed(edge: dict[str, Any]) -> Document:
+    return document(edge)
+
+
+def test_no_foreign_text_becomes_an_element_or_a_handler(parsed: Document) -> None:
+    assert {tag for tag, _ in parsed.tags} <= ALLOWED
+    assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on") or name == "src"]
+    assert sum(tag == "script" for tag, _ in parsed.tags) in (2, 3)
+
+
+def test_nothing_points_outside_the_page(parsed: Document) -> None:
+    known = {attributes.get("id") for _, attributes in parsed.tags}
+    for _, attributes in parsed.tags:
+        link = attributes.get("href")
+        assert link is None or link == "data:," or link.removeprefix("#") in known
+
+
+def test_ids_are_unique(parsed: Document) -> None:
+    ids = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_absence_never_shows_as_a_programming_word(parsed: Document) -> None:
+    words = set(re.findall(r"[A-Za-z]+", parsed.text))
+    assert not words & {"None", "nan", "NaN", "null", "undefined", "Undefined", "True", "False"}
+
+
+def test_size_and_encoding_stay_within_bounds(edge: dict[str, Any]) -> None:
+    assert len(page.render(edge).encode()) <= 6_000_000
+
+
+def test_policy_names_exactly_the_scripts_of_the_page(full: dict[str, Any]) -> None:
+    parsed = Document(page.render(full))
+    policy = next(tag["content"] for _, tag in parsed.tags if tag.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    kinds = [attributes.get("type") for tag, attributes in parsed.tags if tag == "script"]
+    run = [body for body, kind in zip(parsed.scripts, kinds, strict=True) if kind is None]
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()}'" for body in run]
+    assert re.findall(r"'sha256-[^']+'", policy) == hashes
+    assert policy.startswith("default-src 'none';")
+    assert "script-src 'unsafe" not in policy
+
+
+def test_page_holds_what_a_lead_and_an_engineer_look_for(full: dict[str, Any]) -> None:
+    text = document(full).text
+    for said in (
+        "Serve resnet50 with openvino@local-1: $1.53 per million inferences",
+        "needs an NVIDIA GPU, and this machine has none",
+        "Keep SageMakerVariantInvocationsPerInstance at 565",
+        "1 / (1 + growth × reaction time)",
+        "Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz",
+    ):
+        assert said in text
+    for row in full["candidates"]:
+        assert row["id"] in text
+
+
+def test_every_candidate_of_every_edge_has_a_section(edge: dict[str, Any], parsed: Document) -> None:
+    found = [attributes for tag, attributes in parsed.tags if attributes.get("class") == "candidate"]
+    assert len(found) == len(edge.get("candidates") or ())
+
+
+def test_banners_are_shown(full: dict[str, Any]) -> None:
+    assert "This run is not complete" not in page.render(full)
+    full["run"]["state"] = "partial"
+    assert "This run is not complete" in page.render(full)
+
+
+def test_a_page_without_pictures_leaves_plotly_out(full: dict[str, Any]) -> None:
+    full["candidates"] = full["candidates"][5:]
+    full["recommendation"] = None
+    assert len(page.render(full)) < 200_000
+
+
+@pytest.mark.parametrize("count", [60])
+def test_many_candidates_fit(full: dict[str, Any], count: int) -> None:
+    full["candidates"] = [full["candidates"][place % 5] | {"id": f"c{place}"} for place in range(count)]
+    assert len(page.render(full).encode()) <= 6_000_000
