@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -27,7 +27,7 @@ from harness.request import BenchRequest
 from harness.requestset import write_requests
 from harness.store import Store
 from harness.visit import Bay, Setting, make_visit
-from harness.workbench import Cancelled, Workbench
+from harness.workbench import Cancelled, GeneratorProof, Workbench
 
 Built = Artifact | Skipped | Failure
 
@@ -38,7 +38,7 @@ class Outcome:
 
     built: Mapping[str, Built]
     findings: Findings
-    generator_capacity_per_s: float | None
+    generator: GeneratorProof
     complete: bool
 
 
@@ -65,7 +65,7 @@ class Bench:
         self._visits = {visit.id: visit for visit in map(records.from_json, store.visits())}
         self._given_slo = slo
         self._built: dict[str, Built] = {}
-        self._capacity: float | None = None
+        self._proof = GeneratorProof(capacity_per_s=None, null_p50_ms=None)
 
     def run(self) -> Outcome:
         """Do what is not yet done. Being interrupted ends the bench early and is seen in `complete`, not raised."""
@@ -79,7 +79,7 @@ class Bench:
         return Outcome(
             built=self._built,
             findings=self._findings(),
-            generator_capacity_per_s=self._capacity,
+            generator=self._proof,
             complete=complete,
         )
 
@@ -109,7 +109,7 @@ class Bench:
                 generator = self._workbench.generator(lane.generator_cpus, log)
                 stack.enter_context(closing(generator))
                 bays.append(Bay(lane=lane, generator=generator))
-            self._capacity = self._generator_capacity(bays[0], requests.bodies)
+            self._proof = self._prove_generator(bays[0], requests.bodies)
             setting = Setting(
                 folder=self._store.folder,
                 workbench=self._workbench,
@@ -117,7 +117,7 @@ class Bench:
                 seed=self._request.seed,
                 requests=requests,
                 model_folder=self._model.folder,
-                generator_capacity_per_s=self._capacity,
+                generator_capacity_per_s=self._proof.capacity_per_s,
                 cancelled=self._cancelled,
                 now=self._display.now,
             )
@@ -125,14 +125,15 @@ class Bench:
             pool = stack.enter_context(ThreadPoolExecutor(max_workers=len(bays)))
             self._blocks(bays, setting, pool)
 
-    def _generator_capacity(self, bay: Bay, bodies: Sequence[Path]) -> float | None:
-        known: float | None = self._store.get("generator_capacity_per_s")
-        if known is None:
-            self._display.now("measuring the load generator itself")
-            log = self._store.logs / "null-server.log"
-            known = self._workbench.generator_capacity(bay.generator, bodies, bay.lane.server_cpus, log, self._cancelled)
-            self._store.put("generator_capacity_per_s", known)
-        return known
+    def _prove_generator(self, bay: Bay, bodies: Sequence[Path]) -> GeneratorProof:
+        known = self._store.get("generator_proof")
+        if known is not None:
+            return GeneratorProof(**known)
+        self._display.now("measuring the load generator itself")
+        log = self._store.logs / "null-server.log"
+        proof = self._workbench.prove_generator(bay.generator, bodies, bay.lane.server_cpus, log, self._cancelled)
+        self._store.put("generator_proof", asdict(proof))
+        return proof
 
     def _blocks(self, bays: Sequence[Bay], setting: Setting, pool: ThreadPoolExecutor) -> None:
         """Screen everyone; search for those that can meet the SLO; compare those with a capacity at one rate."""
@@ -198,7 +199,7 @@ class Bench:
             visits=tuple(sorted(self._visits.values(), key=lambda visit: (visit.block, visit.ordinal))),
             given_slo=self._given_slo,
             given_rate_per_s=self._request.rate_per_s,
-            generator_capacity_per_s=self._capacity,
+            generator_capacity_per_s=self._proof.capacity_per_s,
         )
 
 

@@ -15,23 +15,24 @@ import psutil
 
 from compilers import build as building
 from compilers.spec_io import PreparedModel
-from harness import endpoint, first_answer
+from harness import endpoint, first_answer, observe
 from harness.endpoint import ServedEndpoint
 from harness.errors import InfrastructureError, MeasurementInvalid
 from harness.nouns import Artifact, Candidate, Failure, Skipped
 from harness.requestset import RequestSet
 from harness.resources import ResourceMeter
 from harness.supervise import Child
-from harness.workbench import Cancelled, LoadGenerator, Workbench
+from harness.workbench import Cancelled, GeneratorProof, LoadGenerator, Workbench
+from loadprofiles import samples as sample_files
 from loadprofiles.generator import Generator
-from loadprofiles.plan import Plan
+from loadprofiles.plan import Plan, Reply
 from loadprofiles.schedule import payload_order
 
 COMPILE_MEMORY_SHARE = 0.75
 """A compiler may hold this share of the machine's memory before it is ended."""
 
-_CAPACITY_USERS = 16
-_CAPACITY_S = 1.5
+_PROOF_USERS = 16
+_PROOF_S = 1.0
 
 
 def compile_memory_bytes() -> int:
@@ -57,7 +58,7 @@ def workbench(cache: Path, compile_timeout_s: float) -> Workbench:
         serve=_serve,
         generator=_generator,
         meter=lambda pid, server_cpus, lane_cpus: ResourceMeter(pid, server_cpus, lane_cpus).start(),
-        generator_capacity=generator_capacity,
+        prove_generator=prove_generator,
     )
 
 
@@ -91,34 +92,40 @@ def _generator(cpus: Sequence[int], log: Path) -> Generator:
     return Generator(cpus, log).__enter__()
 
 
-def generator_capacity(
+def prove_generator(
     generator: LoadGenerator, bodies: Sequence[Path], cpus: Sequence[int], log: Path, cancelled: Callable[[], bool]
-) -> float | None:
-    """Requests per second the generator reaches with these bodies when the server costs nothing; None when it cannot tell.
+) -> GeneratorProof:
+    """Closed loops against the null server on `cpus`, with the bodies of the bench; None for what could not be measured.
 
-    Closed loop against the null server on `cpus`. With bodies of hundreds of kilobytes the null server's own reading counts
-    too, so the figure is a lower bound.
+    With bodies of hundreds of kilobytes the null server's own reading counts too, so the capacity is a lower bound.
     """
     with tempfile.TemporaryDirectory() as scratch, null_server(cpus, log) as port:
-        order = Path(scratch) / "order.npy"
-        np.save(order, payload_order(0, 4096, len(bodies)))
-        plan = Plan(
-            host="127.0.0.1",
-            port=port,
-            path="/",
-            headers={"Content-Type": "application/octet-stream"},
-            bodies=tuple(str(body) for body in bodies),
-            order=str(order),
-            samples=str(Path(scratch) / "samples.bin"),
-            duration_s=_CAPACITY_S,
-            connections=_CAPACITY_USERS,
-            users=_CAPACITY_USERS,
+        folder = Path(scratch)
+        np.save(folder / "order.npy", payload_order(0, 4096, len(bodies)))
+
+        def drive(users: int) -> tuple[Reply, Path] | None:
+            plan = Plan(
+                host="127.0.0.1",
+                port=port,
+                path="/",
+                headers={"Content-Type": "application/octet-stream"},
+                bodies=tuple(str(body) for body in bodies),
+                order=str(folder / "order.npy"),
+                samples=str(folder / f"{users}.bin"),
+                duration_s=_PROOF_S,
+                connections=users,
+                users=users,
+            )
+            try:
+                return generator.run(plan, deadline_s=30.0, cancelled=cancelled), folder / f"{users}.bin"
+            except MeasurementInvalid:
+                return None
+
+        full, single = drive(_PROOF_USERS), drive(1)
+        return GeneratorProof(
+            capacity_per_s=full[0].succeeded / (full[0].active_ns / 1e9) if full and full[0].succeeded else None,
+            null_p50_ms=observe.median_service_ms(sample_files.read(single[1])) if single and single[0].succeeded else None,
         )
-        try:
-            reply = generator.run(plan, deadline_s=30.0, cancelled=cancelled)
-        except MeasurementInvalid:
-            return None
-    return reply.succeeded / (reply.active_ns / 1e9) if reply.succeeded else None
 
 
 @contextmanager

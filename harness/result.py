@@ -161,9 +161,8 @@ def _generator(facts: RunFacts) -> dict[str, Any]:
         if run.measurement.generator_cpu_ms_per_request is not None
     ]
     return {
-        "capacity_per_s": facts.outcome.generator_capacity_per_s,
+        **asdict(facts.outcome.generator),
         "cpu_ms_per_request": float(np.median(costs)) if costs else None,
-        "null_p50_ms": None,
     }
 
 

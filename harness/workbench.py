@@ -32,13 +32,21 @@ class Meter(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorProof:
+    """What the load generator does against a server that costs nothing: its highest rate, and one user's median latency."""
+
+    capacity_per_s: float | None
+    null_p50_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workbench:
     """`build` compiles a candidate, `serve` starts its server on CPUs and checks its first answer, `generator` starts a load
-    generator on CPUs, `meter` meters a process on server CPUs of a lane's CPUs, `generator_capacity` measures what a
-    generator can do at most, requests per s."""
+    generator on CPUs, `meter` meters a process on server CPUs of a lane's CPUs, `prove_generator` measures
+    what a generator can do against a null server."""
 
     build: Callable[[Candidate, PreparedModel, Path, Cancelled], Artifact | Skipped | Failure]
     serve: Callable[[Candidate, Artifact, Path, RequestSet, Sequence[int], Path, Cancelled], Endpoint | Failure]
     generator: Callable[[Sequence[int], Path], LoadGenerator]
     meter: Callable[[int, Sequence[int], Sequence[int]], Meter]
-    generator_capacity: Callable[[LoadGenerator, Sequence[Path], Sequence[int], Path, Cancelled], float | None]
+    prove_generator: Callable[[LoadGenerator, Sequence[Path], Sequence[int], Path, Cancelled], GeneratorProof]

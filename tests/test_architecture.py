@@ -20,8 +20,8 @@ HEAVY = {
     "onnxruntime": {"compilers/backend_ort.py", "compilers/reference.py"},
     "openvino": {"compilers/backend_openvino.py"},
     "tvm": {"compilers/backend_tvm.py"},
-    "pandas": {"reports/tidy.py"},
-    "plotly": {"reports/figures.py"},
+    "pandas": {"reports/tidy.py", "reports/plots_load.py"},
+    "plotly": {"reports/page.py", "reports/figures.py", *(f"reports/plots_{kind}.py" for kind in ("cost", "latency", "load"))},
     "uvicorn": {"harness/serving/server.py"},
 }
 """Each heavy library and the only files that may import it."""

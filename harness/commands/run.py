@@ -35,7 +35,7 @@ from harness.request import BenchRequest
 from harness.result import RunFacts, assemble
 from harness.store import Store, write_atomically
 from harness.workbench import Cancelled, Workbench
-from reports import page, table
+from reports import page, table, tidy
 
 _DISK_BYTES = 500_000_000
 _REQUEST = TypeAdapter(BenchRequest)
@@ -159,6 +159,7 @@ def _publish(result: dict[str, Any], folder: Path, display: Display, *, as_json:
     report_path = folder / "report.html"
     display.now("writing the report")
     write_atomically(report_path, page.render(result))
+    tidy.write_csv(result, folder / "candidates.csv")
     display.close()
     if as_json:
         print(text)

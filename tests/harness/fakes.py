@@ -19,7 +19,7 @@ from harness.errors import Interrupted
 from harness.nouns import Artifact, Candidate, Failure, ModelSpec, Parity, Skipped, TensorSpec
 from harness.requestset import RequestSet
 from harness.resources import ResourceUse
-from harness.workbench import Cancelled, LoadGenerator, Meter, Workbench
+from harness.workbench import Cancelled, GeneratorProof, LoadGenerator, Meter, Workbench
 from loadprofiles import samples as sample_files
 from loadprofiles.plan import Plan, Reply
 from loadprofiles.samples import FAILED, RECORD, SUCCEEDED, Samples
@@ -163,7 +163,7 @@ class FakeWorld:
             serve=self._serve,
             generator=self._generator,
             meter=self._meter,
-            generator_capacity=lambda *_: 8000.0,
+            prove_generator=lambda *_: GeneratorProof(capacity_per_s=8000.0, null_p50_ms=0.1),
         )
 
     def _build(

@@ -15,6 +15,11 @@ def test_steps_show_violations_as_a_share(full: dict[str, Any]) -> None:
     assert not step.valid
 
 
+def test_an_invalid_step_says_why(full: dict[str, Any]) -> None:
+    row = full["candidates"][0] | {"steps": [{"n": 10, "valid": False, "reasons": ["too late", "too noisy"]}]}
+    assert details(row, "candidate-0").steps[0].cells[-1] == "no: too late; too noisy"
+
+
 def test_a_step_without_requests_has_no_share(full: dict[str, Any]) -> None:
     row = full["candidates"][0] | {"steps": [{"n": 0, "violations": 0}]}
     assert details(row, "candidate-0").steps[0].cells[5] == "–"

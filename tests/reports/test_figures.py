@@ -66,7 +66,7 @@ def test_start_up_stacks_its_stages_in_seconds(drawn: dict[str, Picture]) -> Non
     assert figure is not None
     assert figure["layout"]["barmode"] == "stack"
     assert {trace["name"]: trace["x"][0] for trace in figure["data"]} == {
-        "process start": 0.71,
+        "process start": pytest.approx(0.71),
         "load": 0.83,
         "first inference": pytest.approx(0.088),
     }

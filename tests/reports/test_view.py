@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from reports import cells, text, view
 from tests.reports.conftest import EDGES
@@ -64,12 +68,43 @@ def test_scaling_shows_every_number_behind_it(full: dict[str, Any]) -> None:
     assert all(basis.source for basis in scaling.basis)
 
 
-def test_start_up_is_withheld_unless_whole(full: dict[str, Any]) -> None:
+def test_start_up_is_the_time_until_ready_and_its_stages_add_up(full: dict[str, Any]) -> None:
     row, notes = full["candidates"][0], cells.Notes()
-    assert cells.start_up(notes, row).text == "1.63 s"
-    row["load_s"] = None
+    assert cells.start_up(notes, row) == cells.Cell(text="1.63 s", detail="0.71 + 0.83 + 0.088")
+    stages = [stage for stage in cells.cold_stages(row).values() if stage is not None]
+    assert sum(stages) == pytest.approx(row["start_s"])
+
+
+def test_stages_that_exceed_the_whole_are_not_stretched(full: dict[str, Any]) -> None:
+    row = full["candidates"][0] | {"start_s": 0.5}
+    assert cells.cold_stages(row)["process start"] is None
+    assert cells.start_up(cells.Notes(), row) == cells.Cell(text="500 ms")
+
+
+def test_start_up_is_withheld_when_the_server_never_was_ready(full: dict[str, Any]) -> None:
+    row, notes = full["candidates"][0] | {"start_s": None}, cells.Notes()
     assert cells.start_up(notes, row).text == text.DASH
-    assert "load_s" in notes.reasons[0]
+    assert notes.reasons == ["the server was not started"]
+
+
+def test_ranked_rows_say_why_they_are_not_first(full: dict[str, Any]) -> None:
+    reasons = [row.reason for group in view.view(full).groups for row in group.rows]
+    assert reasons[0] is None
+    assert reasons[2] == "costs 1.55 (1.48 to 1.62) times as much as openvino@local-1"
+
+
+def test_a_scaling_without_a_target_gives_its_reason(full: dict[str, Any]) -> None:
+    full["scaling"] |= {"target_value": None, "reason": "the capacity has no lower bound"}
+    scaling = view.view(full).scaling
+    assert scaling is not None
+    assert scaling.sentence == "No target can be set: the capacity has no lower bound."
+
+
+def test_the_method_sections_named_are_there() -> None:
+    page = Path(view.__file__).parent.parent / view.METHOD_PAGE
+    headings = [line.lstrip("# ") for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    titles = [re.sub(r"^\d+\. | \(`.*\)$", "", heading) for heading in headings]
+    assert set(view.METHOD_SECTIONS) <= set(titles)
 
 
 def test_environment_holds_packages_and_model(full: dict[str, Any]) -> None:
@@ -78,5 +113,6 @@ def test_environment_holds_packages_and_model(full: dict[str, Any]) -> None:
     facts = {pair.name: pair.value for pair in shown.environment}
     assert facts["memory"] == "23.5 GiB"
     assert facts["governor"] == text.DASH
+    assert facts["lanes 1 server cpus"] == "0"
     assert facts["model parameters"] == "25.6 M"
     assert facts["model input"] == "input: float32 1×3×224×224"
