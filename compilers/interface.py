@@ -24,7 +24,10 @@ class Session(Protocol):
     """A loaded model: not thread-safe, one call at a time."""
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
-        """Outputs in the order of ModelSpec.outputs, C-contiguous, owned by the caller."""
+        """Outputs in the order of ModelSpec.outputs, C-contiguous, owned by the caller.
+
+        `inputs` are valid only during the call: the server reuses their memory.
+        """
         ...
 
 
@@ -32,6 +35,12 @@ class Backend(Protocol):
     name: str
     packages: tuple[str, ...]
     """The distributions it needs; their versions are part of the artifact's key."""
+    extra: str
+    """The optional dependency of loadstone that installs them, or empty when they always come with it."""
+    computes: bool
+    """False for a backend without a model, whose outputs are not compared with the reference."""
+    threads_matter: bool
+    """Whether the artifact, and not only its loading, depends on the number of threads."""
 
     def why_not(self, model: ModelSpec, options: CompileOptions) -> str | None:
         """A reason to skip this model known without trying (no program, wrong precision), or None. Cheap, no imports."""
@@ -47,3 +56,19 @@ class Backend(Protocol):
     def load(self, artifact: Path, model: ModelSpec, threads: int) -> Session:
         """Load what compile left, ready to run on `threads` threads of the CPUs this process is pinned to."""
         ...
+
+
+def only_fp32_on_host(options: CompileOptions) -> str | None:
+    """The reason of a backend that compiles fp32 for the machine it runs on, and nothing else."""
+    if options.precision != "fp32":
+        return f"{options.backend} is built for fp32 here, not {options.precision}"
+    if options.target != "host":
+        return f"{options.backend} compiles for this host only, not for target {options.target}"
+    return None
+
+
+def needs_program(model: ModelSpec) -> str | None:
+    """The reason of a backend that runs the original program."""
+    if not model.has_program:
+        return "needs the torch program, and an ONNX file has none; give a .pt2 or a built-in model"
+    return None

@@ -69,7 +69,7 @@ def _signals(run: RunRecord, samples: Samples, seen: Measurement, capacity_per_s
         dropped=reply.dropped,
         contradiction=measuring.contradiction(samples, reply.planned),
         offered_per_s=seen.offered_per_s,
-        latency_p50_ms=seen.latency_ms["p50"].value,
+        latency_p50_ms=_typical_ms(samples),
         lateness_p99_ms=seen.lateness_ms.get("p99"),
         loop_lag_p99_ms=reply.loop_lag_p99_ms,
         run_queue_share=None
@@ -85,3 +85,9 @@ def _signals(run: RunRecord, samples: Samples, seen: Measurement, capacity_per_s
         steal_share=run.resources.steal_share,
         foreign_share=run.resources.foreign_share,
     )
+
+
+def _typical_ms(samples: Samples) -> float | None:
+    """The plain median latency, for judging the generator's lateness against; no claim, so it needs no interval."""
+    latencies = measuring.latency_ms(samples)
+    return float(np.median(latencies)) if latencies.size else None

@@ -110,7 +110,7 @@ def row(judged: Judged, place: Place | None, findings: Findings, safety_factor: 
         **_prices(candidate, judged.capacity, safety_factor),
         **_artifact(judged.built),
         **_cold(findings, name),
-        "validity": _validity(findings.runs(name)),
+        "validity": _validity(findings.runs(name), judged.status),
         "rank": place.rank if place else None,
         "tie_group": place.tie_group if place else None,
         "probability_best": place.probability_best if place else None,
@@ -201,11 +201,18 @@ def _step(run: SeenRun) -> dict[str, Any]:
     }
 
 
-def _validity(runs: Sequence[SeenRun]) -> dict[str, Any]:
-    """Of the candidate as a whole: valid when every run that was kept is."""
-    reasons = dict.fromkeys(reason for run in runs for reason in run.measurement.validity.reasons)
-    warnings = dict.fromkeys(warning for run in runs for warning in run.measurement.validity.warnings)
-    return {"valid": not reasons, "reasons": list(reasons), "warnings": list(warnings)}
+def _validity(runs: Sequence[SeenRun], status: Status) -> dict[str, Any]:
+    """Of the candidate as a whole: invalid only when invalid runs left too little to judge it by.
+
+    Invalid runs decide nothing anyway; where enough others remain, what was wrong with them is a warning.
+    """
+    broken = [run for run in runs if not run.measurement.validity.valid]
+    reasons = list(dict.fromkeys(reason for run in broken for reason in run.measurement.validity.reasons))
+    warnings = list(dict.fromkeys(warning for run in runs for warning in run.measurement.validity.warnings))
+    if status is Status.INVALID:
+        return {"valid": False, "reasons": reasons, "warnings": warnings}
+    left_out = [f"left out {len(broken)} of {len(runs)} runs as invalid: {'; '.join(reasons)}"] if broken else []
+    return {"valid": True, "reasons": [], "warnings": left_out + warnings}
 
 
 def _invalid(runs: Sequence[SeenRun]) -> str | None:
@@ -259,10 +266,8 @@ def _transport(samples: Samples) -> float | None:
     if not len(samples):
         return None
     good = samples[(samples["outcome"] == SUCCEEDED) & (samples["compute_us"] >= 0) & (samples["queue_us"] >= 0)]
-    if not len(good):
-        return None
     rest_ms = (good["done_ns"] - good["sent_ns"]) / 1e6 - (good["queue_us"] + good["compute_us"]) / 1e3
-    return float(np.median(rest_ms))
+    return quantile(rest_ms, 0.5).value if len(good) else None
 
 
 def _cdf(findings: Findings, runs: Sequence[SeenRun]) -> dict[str, Any] | None:

@@ -5,18 +5,20 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from compilers import intake, spec_io
 from compilers.intake import resolve
 from compilers.spec_io import PreparedModel
 from harness.errors import Interrupted, UsageError
-from tests.compilers.graphs import CNN_FLOPS, cnn, embedding, save, save_with_external
+from tests.compilers.graphs import CNN_FLOPS, cnn, embedding, model, save, save_with_external, value, weight
 
 
-def refuse(model: str | Path, tmp_path: Path, **options: object) -> str:
+def refuse(source: str | Path, tmp_path: Path, **options: object) -> str:
     with pytest.raises(UsageError) as caught:
-        resolve(str(model), tmp_path / "cache", log=tmp_path / "log", **options)  # type: ignore[arg-type]
+        resolve(str(source), tmp_path / "cache", log=tmp_path / "log", **options)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
     leftovers = list((tmp_path / "cache").rglob("*")) if (tmp_path / "cache").exists() else []
     assert [path for path in leftovers if path.name != "models"] == []
@@ -51,8 +53,8 @@ def test_payloads_of_the_user_come_first(tmp_path: Path) -> None:
     given = tmp_path / "given"
     given.mkdir()
     np.save(given / "a.npy", np.full((1, 3, 16, 16), 0.25, np.float32))
-    model = resolve(str(save(cnn(), tmp_path / "m.onnx")), tmp_path / "cache", payload_dir=given, log=tmp_path / "log")
-    payloads = spec_io.read_payloads(model.folder)
+    made = resolve(str(save(cnn(), tmp_path / "m.onnx")), tmp_path / "cache", payload_dir=given, log=tmp_path / "log")
+    payloads = spec_io.read_payloads(made.folder)
     assert len(payloads) == 32
     assert (payloads[0]["image"] == 0.25).all()
 
@@ -60,8 +62,8 @@ def test_payloads_of_the_user_come_first(tmp_path: Path) -> None:
 def test_token_inputs_stay_inside_their_table(tmp_path: Path) -> None:
     path = save(embedding(), tmp_path / "m.onnx")
     assert "--shape ids=1x128" in refuse(path, tmp_path)
-    model = resolve(str(path), tmp_path / "cache", shapes={"ids": (1, 40)}, log=tmp_path / "log")
-    ids = np.concatenate([payload["ids"] for payload in spec_io.read_payloads(model.folder)])
+    made = resolve(str(path), tmp_path / "cache", shapes={"ids": (1, 40)}, log=tmp_path / "log")
+    ids = np.concatenate([payload["ids"] for payload in spec_io.read_payloads(made.folder)])
     assert ids.shape == (32, 40)
     assert 45 < ids.max() < 50
 
@@ -77,6 +79,28 @@ def test_external_data_is_part_of_the_content(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(intake, "run_bounded", no_child)
     with pytest.raises(AssertionError, match="a child"):
         resolve(str(path), tmp_path / "cache", log=tmp_path / "log")
+
+
+def test_sizes_that_the_graph_computes_become_constants(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "one"], ["n"], name="length"),
+        helper.make_node("Concat", ["minus", "n"], ["target"], axis=0),
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("Reshape", ["t", "target"], ["r"]),
+        helper.make_node("Expand", ["w", "n"], ["e"]),
+        helper.make_node("MatMul", ["r", "e"], ["y"]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array([1]), "one"),
+        numpy_helper.from_array(np.array([-1]), "minus"),
+        weight("w", 1),
+    ]
+    proto = model([*nodes], [value("x", ["batch", "n", 4])], [value("y", ["a", "b", "c"])], constants)
+    made = resolve(str(save(proto, tmp_path / "m.onnx")), tmp_path / "cache", shapes={"x": (1, 6, 4)}, log=tmp_path / "log")
+    kept = {node.op_type for node in onnx.load(made.folder / "model.onnx").graph.node}
+    assert "Shape" not in kept
+    assert made.spec.flops == 2 * 4 * 6
 
 
 @pytest.mark.parametrize(
@@ -120,14 +144,14 @@ def test_limits_and_interruption_leave_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.e2e
 def test_a_program_is_prepared(program: Path, tmp_path: Path) -> None:
-    model = resolve(str(program), tmp_path / "cache", log=tmp_path / "log")
-    assert model.spec.has_program
-    assert model.spec.reference == "eager torch, fp32"
-    assert [tensor.shape for tensor in model.spec.inputs] == [(1, 3, 8, 8), (1,)]
-    assert [tensor.shape for tensor in model.spec.outputs] == [(1, 8, 8, 8), (1, 5)] or [
-        tensor.shape for tensor in model.spec.outputs
+    made = resolve(str(program), tmp_path / "cache", log=tmp_path / "log")
+    assert made.spec.has_program
+    assert made.spec.reference == "eager torch, fp32"
+    assert [tensor.shape for tensor in made.spec.inputs] == [(1, 3, 8, 8), (1,)]
+    assert [tensor.shape for tensor in made.spec.outputs] == [(1, 8, 8, 8), (1, 5)] or [
+        tensor.shape for tensor in made.spec.outputs
     ] == [(1, 5), (1, 8, 8, 8)]
-    assert model.spec.parameters == 8 * 27 + 8 + 16 + 45
+    assert made.spec.parameters == 8 * 27 + 8 + 16 + 45
 
 
 @pytest.mark.e2e
@@ -151,11 +175,11 @@ def test_a_builtin_model_matches_its_published_facts(tmp_path: Path, monkeypatch
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    model, facts = resolve("resnet50", tmp_path / "cache", log=tmp_path / "log"), builtin("resnet50")
-    assert (model.spec.inputs, model.spec.outputs, model.spec.parameters) == (facts.inputs, facts.outputs, facts.parameters)
-    assert model.spec.flops == pytest.approx(facts.flops, rel=0.02)
-    assert model.spec.weights == "seeded-random"
-    assert "HF_HUB_OFFLINE" in model.spec.weights_note
-    top1 = {int(result[0].argmax()) for result in spec_io.read_reference(model.folder)}
+    made, facts = resolve("resnet50", tmp_path / "cache", log=tmp_path / "log"), builtin("resnet50")
+    assert (made.spec.inputs, made.spec.outputs, made.spec.parameters) == (facts.inputs, facts.outputs, facts.parameters)
+    assert made.spec.flops == pytest.approx(facts.flops, rel=0.02)
+    assert made.spec.weights == "seeded-random"
+    assert "HF_HUB_OFFLINE" in made.spec.weights_note
+    top1 = {int(result[0].argmax()) for result in spec_io.read_reference(made.folder)}
     assert len(top1) > 4
     shutil.rmtree(tmp_path / "cache")

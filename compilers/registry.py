@@ -1,0 +1,33 @@
+"""The backends by name. A new one is one file and one line here."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+from compilers.interface import Backend
+from harness.errors import UsageError
+
+BACKENDS = {
+    "ort": "compilers.backend_ort:OnnxRuntime",
+    "openvino": "compilers.backend_openvino:OpenVino",
+    "inductor": "compilers.backend_inductor:Inductor",
+    "torch": "compilers.backend_torch:EagerTorch",
+    "tvm": "compilers.backend_tvm:Tvm",
+    "null": "compilers.backend_null:Null",
+}
+
+DEFAULT_BACKENDS = ("ort", "openvino", "inductor", "torch", "tvm")
+"""What a bench tries when nothing is said; `null` is a floor for the serving path, not a candidate."""
+
+
+def backend(name: str) -> Backend:
+    """The backend `name`, its library not yet imported; raises UsageError with the nearest names."""
+    place = BACKENDS.get(name)
+    if place is None:
+        near = difflib.get_close_matches(name, BACKENDS, n=2, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(BACKENDS)}"
+        raise UsageError(f"unknown backend {name!r}: {hint}")
+    module, kind = place.split(":")
+    made: Backend = getattr(importlib.import_module(module), kind)()
+    return made

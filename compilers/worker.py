@@ -1,0 +1,83 @@
+"""The child that compiles one candidate and compares it with the reference: `python -m compilers.worker job.json`.
+
+It ends with 0 and `outcome.json` beside the job. `stage.txt` holds the stage it is in, for a parent that had to end it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compilers import cache, parity, spec_io
+from compilers.interface import Backend, CannotCompile, Session
+from compilers.registry import backend
+from harness.nouns import CompileOptions, ModelSpec
+from harness.supervise import die_with_parent
+
+
+def main(argv: list[str]) -> int:
+    die_with_parent()
+    job_path = Path(argv[1])
+    job: Any = cache.read_json(job_path)
+    work = job_path.parent
+    try:
+        outcome = _run(job, work)
+    except CannotCompile as error:
+        outcome = {"failed": "compile", "reason": " ".join(str(error).split()), "final": True}
+    cache.write_json(work / "outcome.json", outcome)
+    return 0
+
+
+def _run(job: Mapping[str, Any], work: Path) -> dict[str, Any]:
+    ends_s = time.monotonic() + job["timeout_s"]
+    folder, out = Path(job["model"]), work / "artifact"
+    options = CompileOptions(**job["options"])
+    model = spec_io.read_spec(folder)
+    chosen = backend(options.backend)
+    _enter(work, "compile")
+    started_ns = time.monotonic_ns()
+    details = dict(chosen.compile(model, folder, options, out))
+    compile_s = (time.monotonic_ns() - started_ns) / 1e9
+    if not any(out.iterdir()):
+        return {"failed": "compile", "reason": f"{options.backend} left no file", "final": False}
+    _enter(work, "load")
+    session = chosen.load(out, model, options.threads)
+    _enter(work, "parity")
+    judged = _compare(chosen, session, model, folder, ends_s)
+    return {"compile_s": compile_s, "details": details, **judged}
+
+
+def _enter(work: Path, stage: str) -> None:
+    (work / "stage.txt").write_text(stage, encoding="utf-8")
+
+
+def _compare(chosen: Backend, session: Session, model: ModelSpec, folder: Path, ends_s: float) -> dict[str, Any]:
+    payloads, reference = spec_io.read_payloads(folder), spec_io.read_reference(folder)
+    actual: list[list[np.ndarray]] = []
+    for index, payload in enumerate(payloads):
+        started_s = time.monotonic()
+        actual.append([np.array(array) for array in session.run(payload)])
+        now_s = time.monotonic()
+        needed_s = (now_s - started_s) * (len(payloads) - index - 1)
+        # The first call also warms up, so the second is the first to judge by.
+        if index == 1 and now_s + needed_s > ends_s:
+            late = f"{len(payloads)} payloads at {now_s - started_s:.2g} s each do not fit into the time limit"
+            return {"failed": "parity", "reason": late, "final": False}
+    measured = parity.compare(actual, reference)
+    if isinstance(measured, str):
+        return {"failed": "parity", "reason": measured, "final": True}
+    # Zeros are not judged, but how far off they are is shown like any other figure.
+    reason = parity.verdict(measured, model.tolerance) if chosen.computes else None
+    if reason is not None:
+        return {"failed": "parity", "reason": reason, "final": True, "parity": asdict(measured)}
+    return {"parity": asdict(measured)}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
