@@ -48,10 +48,11 @@ class Inductor:
 
     def load(self, artifact: Path, model: ModelSpec, threads: int) -> TorchSession:
         import torch
-        import torch._inductor
 
         use_threads(threads)
-        return TorchSession(torch._inductor.aoti_load_package(str(artifact / _FILE)), model)
+        # What aoti_load_package wraps; importing the compiler around it would add seconds to every server start.
+        loader = torch._C._aoti.AOTIModelPackageLoader(str(artifact / _FILE), "model", False, 1, -1)
+        return TorchSession(lambda *tensors: loader.run(list(tensors)), model)
 
 
 def _no_compiler() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ class Tvm:
 
     def load(self, artifact: Path, model: ModelSpec, threads: int) -> _Session:
         _use_threads(threads)
+        # tvm imports torch wherever it is installed, to exchange tensors; a server that never does would pay 2 s for it.
+        sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
         import tvm
 
         library = tvm.runtime.load_module(str(artifact / _FILE))

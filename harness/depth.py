@@ -22,6 +22,8 @@ class Depth:
     """Server starts over which the capacity search is repeated; each start is one replicate."""
     search_steps: int
     step_s: float
+    step_max_s: float
+    """A step is stretched up to this for slow models, so that it sees some 40 requests."""
     reference_visits: int
     reference_s: float
     """Open loop at the common reference rate, for candidates that can no longer win."""
@@ -38,19 +40,20 @@ DEPTHS: dict[str, Depth] = {
     for depth in (
         Depth(
             name="smoke",
-            answers="does everything work? (about 2 minutes for five candidates; intervals are wide)",
+            answers="does everything work? (at most 2 minutes for five candidates; intervals are wide)",
             warmup_window_s=0.5,
-            warmup_max_s=1.5,
-            probe_s=3.0,
+            warmup_max_s=0.5,
+            probe_s=2.0,
             search_visits=1,
-            search_steps=2,
-            step_s=4.0,
+            search_steps=1,
+            step_s=3.0,
+            step_max_s=3.0,
             reference_visits=1,
-            reference_s=4.0,
+            reference_s=3.0,
             finalist_n=200,
-            finalist_max_s=6.0,
+            finalist_max_s=4.0,
             finalists=2,
-            retries=0,
+            retries=1,
         ),
         Depth(
             name="quick",
@@ -61,6 +64,7 @@ DEPTHS: dict[str, Depth] = {
             search_visits=1,
             search_steps=4,
             step_s=12.0,
+            step_max_s=24.0,
             reference_visits=1,
             reference_s=20.0,
             finalist_n=1000,
@@ -77,6 +81,7 @@ DEPTHS: dict[str, Depth] = {
             search_visits=3,
             search_steps=5,
             step_s=20.0,
+            step_max_s=80.0,
             reference_visits=2,
             reference_s=100.0,
             finalist_n=1000,

@@ -103,7 +103,7 @@ def finalists(capacities: Mapping[str, Estimate], count: int) -> frozenset[str]:
 
 def step_s(rate_per_s: float, depth: Depth) -> float:
     """Seconds of one search step: the depth's, longer for slow models so that a step sees some 40 requests."""
-    return min(max(depth.step_s, _STEP_REQUESTS / rate_per_s), 4 * depth.step_s)
+    return min(max(depth.step_s, _STEP_REQUESTS / rate_per_s), depth.step_max_s)
 
 
 def reference_durations(names: Sequence[str], final: frozenset[str], rate_per_s: float, depth: Depth) -> dict[str, float]:

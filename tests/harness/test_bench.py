@@ -86,7 +86,7 @@ def test_ranks_by_cost_and_says_why_the_others_lost(tmp_path: Path) -> None:
     by = rows(result)
     assert outcome.complete
     assert result["recommendation"]["id"] == "ort@local-1"
-    assert result["recommendation"]["probability_best"] > 0.99
+    assert result["recommendation"]["probability_best"] > 0.95
     assert result["slo"]["text"] == "p99<51ms" or result["slo"]["limit_ms"] == pytest.approx(50, rel=0.05)
     assert by["ort"]["rank"] == 1
     assert by["torch"]["rank"] == 2

@@ -1,4 +1,4 @@
-"""The arrival schedule against its law: exact for constant, exponential gaps and a Poisson count for poisson."""
+"""The arrival schedule against its law: exact for constant, exponential gaps for poisson."""
 
 from __future__ import annotations
 
@@ -56,11 +56,14 @@ def test_poisson_gaps_are_exponential(seed: int) -> None:
     assert abs(np.corrcoef(gaps_s[:-1], gaps_s[1:])[0, 1]) < 0.05
 
 
-def test_poisson_counts_follow_the_poisson_law() -> None:
-    mean = 40.0
-    counts = np.array([len(arrivals(profile("poisson", 20, 2, seed))) for seed in range(1000)])
-    assert abs(counts.mean() - mean) < 4 * math.sqrt(mean / 1000)
-    assert counts.var() / mean == pytest.approx(1, abs=0.2)
+def test_poisson_offers_the_rate_it_claims_and_is_random_inside() -> None:
+    runs = [arrivals(profile("poisson", 20, 2, seed)) for seed in range(1000)]
+    assert {len(run) for run in runs} == {40}
+    # Conditioned on 40 arrivals, those in the first quarter are binomial(40, 1/4).
+    first = np.array([(run < NS_PER_S // 2).sum() for run in runs])
+    assert abs(first.mean() - 10) < 4 * math.sqrt(7.5 / 1000)
+    assert first.var() == pytest.approx(7.5, rel=0.2)
+    assert len(arrivals(profile("poisson", 0.01, 1))) == 1
 
 
 def test_poisson_seeds_differ_and_rates_share_their_gaps() -> None:
