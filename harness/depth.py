@@ -53,7 +53,7 @@ DEPTHS: dict[str, Depth] = {
             finalist_n=200,
             finalist_max_s=4.0,
             finalists=2,
-            retries=1,
+            retries=2,
         ),
         Depth(
             name="quick",
@@ -70,7 +70,7 @@ DEPTHS: dict[str, Depth] = {
             finalist_n=1000,
             finalist_max_s=70.0,
             finalists=2,
-            retries=1,
+            retries=2,
         ),
         Depth(
             name="full",
