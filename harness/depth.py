@@ -31,8 +31,8 @@ class Depth:
     """Requests wanted at the reference rate for candidates that can: 1,000 support a p99."""
     finalist_max_s: float
     finalists: int
-    retries: int
-    """How often an invalid run is repeated before it stands as invalid."""
+    repeats: int
+    """How many invalid runs of a visit are repeated before they stand as invalid."""
 
 
 DEPTHS: dict[str, Depth] = {
@@ -53,24 +53,24 @@ DEPTHS: dict[str, Depth] = {
             finalist_n=200,
             finalist_max_s=4.0,
             finalists=2,
-            retries=2,
+            repeats=2,
         ),
         Depth(
             name="quick",
             answers="what should serve this model? (at most 10 minutes for five candidates; time goes to those that can win)",
             warmup_window_s=1.0,
-            warmup_max_s=6.0,
-            probe_s=8.0,
+            warmup_max_s=5.0,
+            probe_s=6.0,
             search_visits=1,
             search_steps=4,
-            step_s=12.0,
-            step_max_s=24.0,
+            step_s=9.0,
+            step_max_s=14.0,
             reference_visits=1,
             reference_s=20.0,
             finalist_n=1000,
-            finalist_max_s=70.0,
+            finalist_max_s=64.0,
             finalists=2,
-            retries=2,
+            repeats=2,
         ),
         Depth(
             name="full",
@@ -87,7 +87,7 @@ DEPTHS: dict[str, Depth] = {
             finalist_n=1000,
             finalist_max_s=120.0,
             finalists=99,
-            retries=2,
+            repeats=2,
         ),
     )
 }

@@ -10,6 +10,7 @@ reference  open loop at one common rate: the latencies that are compared
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ REFERENCE_SHARE = 0.7
 """The reference rate as a share of the best capacity: about where a scaling target puts an instance."""
 
 _STEP_REQUESTS = 40
+_SLICE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,12 @@ def finalists(capacities: Mapping[str, Estimate], count: int) -> frozenset[str]:
 def step_s(rate_per_s: float, depth: Depth) -> float:
     """Seconds of one search step: the depth's, longer for slow models so that a step sees some 40 requests."""
     return min(max(depth.step_s, _STEP_REQUESTS / rate_per_s), depth.step_max_s)
+
+
+def slices_s(duration_s: float) -> tuple[float, ...]:
+    """A reference visit as equal runs of at most 20 s each: a bad moment of the machine then costs one of them."""
+    count = max(1, math.ceil(round(duration_s / _SLICE_S, 6)))
+    return (duration_s / count,) * count
 
 
 def reference_durations(names: Sequence[str], final: frozenset[str], rate_per_s: float, depth: Depth) -> dict[str, float]:

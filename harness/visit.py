@@ -92,6 +92,7 @@ class _Visit:
         self._bay, self._setting, self._endpoint = bay, setting, endpoint
         self._runs: list[RunRecord] = []
         self._count = 0
+        self._repeats = setting.depth.repeats
 
     def make(self) -> VisitRecord:
         failure: Failure | None = None
@@ -141,28 +142,32 @@ class _Visit:
             if rate is None or not self._endpoint.alive():
                 return
             self._now(f"step {number + 1} of {depth.search_steps}, {rate:.3g}/s")
-            run = self._keep(SEARCH, self._poisson(rate, experiment.step_s(rate, depth), number))
-            steps.append(observe.step(run, sample_files.read(self._setting.folder / run.samples), known.slo, self._plan.block))
+            run, valid = self._keep(SEARCH, self._poisson(rate, experiment.step_s(rate, depth), number))
+            if valid:
+                samples = sample_files.read(self._setting.folder / run.samples)
+                steps.append(observe.step(run, samples, known.slo, self._plan.block))
 
     def _reference(self) -> None:
         rate, duration_s = self._plan.rate_per_s, self._plan.duration_s
         if rate is None or duration_s is None:
             raise ValueError("a reference visit needs a rate and a duration")
-        self._now(f"{duration_s:.0f} s at {rate:.3g}/s")
-        self._keep(REFERENCE, self._poisson(rate, duration_s, 0))
+        slices = experiment.slices_s(duration_s)
+        for number, slice_s in enumerate(slices):
+            self._now(f"{slice_s:.0f} s at {rate:.3g}/s, part {number + 1} of {len(slices)}")
+            self._keep(REFERENCE, self._poisson(rate, slice_s, number))
 
-    def _keep(self, kind: str, profile: LoadProfile) -> RunRecord:
-        """Drive a load and keep its record; an invalid run is repeated as often as the depth allows, then kept as it is."""
-        for attempt in range(self._setting.depth.retries + 1):
+    def _keep(self, kind: str, profile: LoadProfile) -> tuple[RunRecord, bool]:
+        """Drive a load and keep its record, and whether it is valid; the visit's repeats are spent on those that are not."""
+        while True:
             run = self._drive(kind, profile)
             samples = sample_files.read(self._setting.folder / run.samples)
-            seen = observe.measurement(run, samples, self._setting.generator_capacity_per_s)
-            if seen.validity.valid or attempt == self._setting.depth.retries or not self._endpoint.alive():
-                break
+            verdict = observe.measurement(run, samples, self._setting.generator_capacity_per_s).validity
+            if verdict.valid or self._repeats == 0 or not self._endpoint.alive():
+                self._runs.append(run)
+                return run, verdict.valid
+            self._repeats -= 1
             (self._setting.folder / run.samples).unlink()
-            self._now(f"repeating, {seen.validity.reasons[0]}")
-        self._runs.append(run)
-        return run
+            self._now(f"repeating, {verdict.reasons[0]}")
 
     def _drive(self, kind: str, profile: LoadProfile) -> RunRecord:
         setting, lane = self._setting, self._bay.lane

@@ -57,7 +57,8 @@ def _poisson(rate_per_s: float, duration_s: float, seed: int) -> NDArray[np.int6
     """Offsets in ns: normalised partial sums of exponential gaps, that is, the order statistics of n uniform instants."""
     n = max(1, round(rate_per_s * duration_s))
     sums = np.cumsum(_stream(seed, _ARRIVALS_STREAM).standard_exponential(n + 1))
-    return np.floor(sums[:-1] / sums[-1] * (duration_s * NS_PER_S)).astype(np.int64)
+    offsets: NDArray[np.int64] = np.floor(sums[:-1] / sums[-1] * (duration_s * NS_PER_S)).astype(np.int64)
+    return offsets
 
 
 def payload_order(seed: int, n: int, payloads: int) -> NDArray[np.uint16]:

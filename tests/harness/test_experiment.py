@@ -52,6 +52,20 @@ def test_finalists_are_the_highest_capacities() -> None:
     assert slow["b"] == DEPTHS["quick"].finalist_max_s
 
 
+def test_a_reference_visit_is_cut_into_runs_that_can_be_repeated() -> None:
+    assert experiment.slices_s(20.0) == (20.0,)
+    assert len(experiment.slices_s(64.0)) == 4
+    assert sum(experiment.slices_s(64.0)) == pytest.approx(64.0)
+    assert experiment.slices_s(3.0) == (3.0,)
+
+
+def test_steps_are_stretched_for_slow_models_within_bounds() -> None:
+    quick = DEPTHS["quick"]
+    assert experiment.step_s(1000.0, quick) == quick.step_s
+    assert experiment.step_s(0.01, quick) == quick.step_max_s
+    assert quick.step_s < experiment.step_s(40 / 12, quick) <= quick.step_max_s
+
+
 def test_a_rate_near_the_closed_loops_has_no_steady_state() -> None:
     assert experiment.carries(9.0, 10.0)
     assert not experiment.carries(9.9, 10.0)
