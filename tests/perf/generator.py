@@ -188,8 +188,8 @@ def show(result: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the load generator against a null server and stock Locust.")
     parser.add_argument("--json", type=Path, help="write everything measured here")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--duration", type=float, default=5.0, help="of every run, in s")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--duration", type=float, default=3.0, help="of every run, in s")
     parser.add_argument("--users", type=int, default=16, help="of the closed loops")
     parser.add_argument("--body-bytes", type=int, default=200)
     options = parser.parse_args()
