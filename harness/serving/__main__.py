@@ -145,7 +145,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import dataclasses
 
         from compilers.build import load_session, read_spec
-
         from compilers.registry import backend
 
         packages = backend(options.backend).packages
