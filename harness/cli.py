@@ -206,7 +206,7 @@ def main() -> None:
         _complain("interrupted")
         sys.exit(130)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG):
             raise
         _complain(
             f"{error.strerror} at {error.filename or 'the run folder'}; what was measured before is kept: fix it, then --resume"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.errors import InfrastructureError, Interrupted
+from harness.errors import Interrupted, UsageError
 from harness.nouns import Artifact, Candidate, Failure
 from harness.supervise import Child
 
@@ -68,7 +68,7 @@ class ServedEndpoint:
 def listen(host: str = _LOOPBACK, port: int = 0) -> socket.socket:
     """A listening socket, handed to the server as it is, so that the port cannot be lost between choosing and using it.
 
-    Raises InfrastructureError when there is no free port.
+    Raises UsageError when there is no free port: what holds them is for the user to see and to end.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -77,7 +77,7 @@ def listen(host: str = _LOOPBACK, port: int = 0) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        raise InfrastructureError(f"cannot listen on {host}:{port}: {error.strerror}; free a port or choose another") from error
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}; free a port or choose another") from error
     return listener
 
 

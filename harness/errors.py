@@ -1,9 +1,9 @@
 """The errors a command can end with, each with its documented exit code.
 
 LoadstoneError
-├── UsageError           2  the request cannot be served as written: unknown name, bad file, bad option
+├── UsageError           2  the request cannot be served as written: unknown name, bad file, bad option, port taken
 ├── MeasurementInvalid   3  a run broke one of its own rules and decides nothing
-├── InfrastructureError  3  the machine refused: no port, no disk, a child that would not start
+├── InfrastructureError  3  the machine refused: no disk, no memory, a child that would not start
 └── Interrupted        130  the user stopped it
 
 A candidate that cannot be compiled, served or measured is not an error but a `Failure` row (see `nouns`).
@@ -28,7 +28,7 @@ class MeasurementInvalid(LoadstoneError):
 
 
 class InfrastructureError(LoadstoneError):
-    """The machine refused: no port, no disk, no memory, a child that would not start."""
+    """The machine refused: no disk, no memory, a child that would not start."""
 
 
 class Interrupted(LoadstoneError):

@@ -52,7 +52,7 @@ def set_thread_counts(threads: int) -> None:
 def listening_socket(fd: int | None, host: str, port: int) -> socket.socket:
     """The inherited socket `fd`, or a new one on `host`:`port`; listening either way.
 
-    Raises UsageError when `fd` is no TCP socket, InfrastructureError when the address cannot be had.
+    Raises UsageError when `fd` is no TCP socket or the address cannot be had.
     """
     if fd is not None:
         try:
@@ -69,7 +69,7 @@ def listening_socket(fd: int | None, host: str, port: int) -> socket.socket:
             listener.bind((host, port))
         except (OSError, OverflowError) as error:
             listener.close()
-            raise InfrastructureError(f"cannot listen on {host}:{port}: {error}; choose another --port") from error
+            raise UsageError(f"cannot listen on {host}:{port}: {error}; choose another --port") from error
     listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.e2e.conftest import all_gone, command, family, started
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 BACKENDS = "ort,openvino,torch,tvm"
+TWO = "ort,openvino"
 
 
 def only_run(folder: Path) -> Path:
@@ -29,15 +31,15 @@ def result_of(run: Path) -> dict[str, Any]:
     return value
 
 
-def bench(unseen: Path, out: Path, *more: str) -> list[str]:
-    return command("bench", str(unseen), "--profile", "smoke", "--backends", BACKENDS, "--out", str(out), *more)
+def bench(unseen: Path, out: Path, backends: str, *more: str) -> list[str]:
+    return command("bench", str(unseen), "--profile", "smoke", "--backends", backends, "--out", str(out), *more)
 
 
 def test_an_unseen_onnx_file_is_ranked_and_json_stands_alone(
     unseen_onnx: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     done = subprocess.run(
-        bench(unseen_onnx, tmp_path / "runs", "--json"),
+        bench(unseen_onnx, tmp_path / "runs", BACKENDS, "--json"),
         capture_output=True,
         text=True,
         env=environment,
@@ -71,7 +73,7 @@ def test_an_unseen_onnx_file_is_ranked_and_json_stands_alone(
 def test_ctrl_c_leaves_a_partial_report_and_nothing_running(
     unseen_onnx: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    with started(bench(unseen_onnx, tmp_path / "runs"), env=environment, stderr=subprocess.PIPE) as process:
+    with started(bench(unseen_onnx, tmp_path / "runs", TWO), env=environment, stderr=subprocess.PIPE) as process:
         wait_for_state(tmp_path / "runs", visits=1)
         children = family(process.pid)
         process.send_signal(signal.SIGINT)
@@ -89,11 +91,11 @@ def test_ctrl_c_leaves_a_partial_report_and_nothing_running(
     assert result_of(run)["run"]["state"] == "complete"
 
 
-@pytest.mark.parametrize("visits", [0, 2])
+@pytest.mark.parametrize("visits", [0, 3])
 def test_kill_9_leaves_nothing_running_and_the_bench_resumes(
     unseen_onnx: Path, environment: dict[str, str], tmp_path: Path, visits: int
 ) -> None:
-    with started(bench(unseen_onnx, tmp_path / "runs"), env=environment, stderr=subprocess.DEVNULL) as process:
+    with started(bench(unseen_onnx, tmp_path / "runs", TWO), env=environment, stderr=subprocess.DEVNULL) as process:
         wait_for_state(tmp_path / "runs", visits=visits)
         children = family(process.pid)
         ports = [c.laddr[1] for child in children for c in child.net_connections() if c.status == psutil.CONN_LISTEN]
@@ -112,6 +114,51 @@ def test_kill_9_leaves_nothing_running_and_the_bench_resumes(
     for name, content in before.items():
         if any(name.startswith(f"{visit}-") for visit in final):
             assert (run / "samples" / name).read_bytes() == content, "what was final must not be measured again"
+
+
+def test_an_slo_nobody_meets_is_a_result(unseen_onnx: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    arguments = bench(unseen_onnx, tmp_path / "runs", "ort", "--slo", "p99<0.05ms", "--json")
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    result = json.loads(done.stdout)
+    (row,) = result["candidates"]
+    assert row["status"] in ("rejected", "invalid"), row["reason"]
+    if row["status"] == "rejected":
+        assert done.returncode == 0, done.stderr
+        assert "times the limit" in result["recommendation_reason"]
+    assert result["recommendation"] is None
+
+
+def test_a_full_disk_is_one_line_and_exit_code_3(unseen_onnx: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    """The limit on file sizes is the kernel's own stand-in for a disk that takes no more."""
+    arguments = ["prlimit", "--fsize=300000", *bench(unseen_onnx, tmp_path / "runs", "ort")]
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("loadstone: ")
+
+
+def test_a_taken_port_is_one_line_and_exit_code_2(unseen_onnx: Path, environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        arguments = command("serve", str(unseen_onnx), "--port", port)
+        done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    assert done.returncode == 2, done.stderr
+    assert f"127.0.0.1:{port}" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\x07random bytes \xff\xfe" * 50])
+def test_a_file_that_is_no_model_is_one_line_and_exit_code_2(
+    content: bytes, environment: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(content)
+    arguments = bench(path, tmp_path / "runs", "ort")
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    assert done.returncode == 2, done.stderr
+    assert "broken.onnx" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def final_visits(run: Path) -> set[str]:

@@ -51,7 +51,7 @@ def test_what_is_no_tcp_socket_is_refused(tmp_path: Path) -> None:
 def test_a_taken_port_is_one_clear_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(InfrastructureError, match=f"cannot listen on 127.0.0.1:{port}"):
+        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}"):
             startup.listening_socket(None, "127.0.0.1", port)
 
 
