@@ -16,7 +16,7 @@ RUN_STAMP := $(VENV)/.run-stamp
 DEV_STAMP := $(VENV)/.dev-stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench smoke test quicktest lint format perf clean
+.PHONY: help setup bench smoke test quicktest slow lint format perf clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,11 +29,14 @@ bench: $(RUN_STAMP)  ## compile, serve, load, rank and price MODEL; leaves runs/
 smoke: $(RUN_STAMP)  ## the same in two minutes: does everything work?
 	@$(BIN)/loadstone bench $(MODEL) --profile smoke $(ARGS)
 
-test: $(DEV_STAMP)  ## every test, real models, servers, load and browser included (about 10 minutes)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV_STAMP)  ## the tests, with real models, servers, load and browser (about 15 minutes)
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 quicktest: $(DEV_STAMP)  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
+	$(BIN)/python -m pytest -m "not e2e and not slow" $(ARGS)
+
+slow: $(DEV_STAMP)  ## the checks that are too slow for every change
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(DEV_STAMP)  ## ruff and mypy, as CI runs them
 	$(BIN)/ruff check .

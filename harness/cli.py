@@ -1,5 +1,7 @@
 """The command line: options in, exit code out. Everything it does is done by a function in `commands`.
 
+Each command imports its own when it runs, so that `--help` answers at once.
+
 Exit codes: 0 done · 1 confirmed regression · 2 usage or configuration · 3 measurement invalid or infrastructure failed ·
 4 inconclusive · 130 interrupted. With --json, standard output holds JSON alone; progress and logs go to standard error.
 """
@@ -15,7 +17,6 @@ from pathlib import Path
 
 import click
 
-from harness.commands import lists, run, single
 from harness.depth import DEPTHS
 from harness.errors import LoadstoneError, UsageError
 from harness.request import OBJECTIVES
@@ -82,6 +83,8 @@ def bench(
     as_json: bool,
 ) -> None:
     """Rank and price everything that could serve MODEL: a built-in name, an .onnx file or a .pt2 program."""
+    from harness.commands import run
+
     if resume is not None:
         raise SystemExit(run.resume(resume, as_json=as_json))
     if model is None:
@@ -116,6 +119,8 @@ def bench(
 @click.option("--json", "as_json", is_flag=True)
 def compile(model: str, backends: str | None, threads: int, shapes: Sequence[str], out: Path | None, as_json: bool) -> None:
     """Compile MODEL, check it against its fp32 reference, and keep the artifact in the cache."""
+    from harness.commands import single
+
     given = tuple(_shape(text) for text in shapes)
     raise SystemExit(single.compile_model(model, _names(backends), threads, given, out, as_json=as_json))
 
@@ -128,6 +133,8 @@ def compile(model: str, backends: str | None, threads: int, shapes: Sequence[str
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 def serve(model: str, backend: str, host: str, port: int, threads: int) -> None:
     """Compile MODEL if need be and serve it over HTTP (Open Inference Protocol v2 and SageMaker's contract) until stopped."""
+    from harness.commands import single
+
     raise SystemExit(single.serve_model(model, backend, host, port, threads))
 
 
@@ -151,6 +158,8 @@ def load(
     as_json: bool,
 ) -> None:
     """Measure the model at URL (http://HOST:PORT/v2/models/NAME) under one load."""
+    from harness.commands import single
+
     raise SystemExit(single.load_url(url, profile, rate, users, duration, payload, seed, as_json=as_json))
 
 
@@ -159,6 +168,8 @@ def load(
 @click.option("--json", "as_json", is_flag=True)
 def report(folder: Path, as_json: bool) -> None:
     """Make result.json and report.html of RUN again, from what it stored."""
+    from harness.commands import run
+
     raise SystemExit(run.report(folder, as_json=as_json))
 
 
@@ -166,6 +177,8 @@ def report(folder: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def doctor(as_json: bool) -> None:
     """What this machine offers: cores, lanes, backends that work, and what is missing for the others."""
+    from harness.commands import lists
+
     raise SystemExit(lists.doctor(as_json=as_json))
 
 
@@ -173,6 +186,8 @@ def doctor(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def models(as_json: bool) -> None:
     """The built-in models with inputs, parameters and FLOPs."""
+    from harness.commands import lists
+
     raise SystemExit(lists.models(as_json=as_json))
 
 
@@ -180,6 +195,8 @@ def models(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def instances(as_json: bool) -> None:
     """This machine's slices and the catalogue, with prices, sources and dates."""
+    from harness.commands import lists
+
     raise SystemExit(lists.instances(as_json=as_json))
 
 
@@ -187,6 +204,8 @@ def instances(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def profiles(as_json: bool) -> None:
     """The depths of a bench, and the loads of `loadstone load`."""
+    from harness.commands import lists
+
     raise SystemExit(lists.profiles(as_json=as_json))
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import psutil
 
 from compilers import build as building
@@ -18,15 +17,15 @@ from compilers.spec_io import PreparedModel
 from harness import endpoint, first_answer, observe
 from harness.endpoint import ServedEndpoint
 from harness.errors import InfrastructureError, MeasurementInvalid
-from harness.nouns import Artifact, Candidate, Failure, Skipped
+from harness.loadplan import plan_for
+from harness.nouns import Artifact, Candidate, Failure, LoadProfile, Skipped
 from harness.requestset import RequestSet
 from harness.resources import ResourceMeter
 from harness.supervise import Child
 from harness.workbench import Cancelled, GeneratorProof, LoadGenerator, Workbench
 from loadprofiles import samples as sample_files
 from loadprofiles.generator import Generator
-from loadprofiles.plan import Plan, Reply
-from loadprofiles.schedule import payload_order
+from loadprofiles.plan import Reply
 
 COMPILE_MEMORY_SHARE = 0.75
 """A compiler may hold this share of the machine's memory before it is ended."""
@@ -99,25 +98,15 @@ def prove_generator(
 
     With bodies of hundreds of kilobytes the null server's own reading counts too, so the capacity is a lower bound.
     """
+    requests = RequestSet(path="/", headers={"Content-Type": "application/octet-stream"}, bodies=tuple(bodies))
     with tempfile.TemporaryDirectory() as scratch, null_server(cpus, log) as port:
-        folder = Path(scratch)
-        np.save(folder / "order.npy", payload_order(0, 4096, len(bodies)))
 
         def drive(users: int) -> tuple[Reply, Path] | None:
-            plan = Plan(
-                host="127.0.0.1",
-                port=port,
-                path="/",
-                headers={"Content-Type": "application/octet-stream"},
-                bodies=tuple(str(body) for body in bodies),
-                order=str(folder / "order.npy"),
-                samples=str(folder / f"{users}.bin"),
-                duration_s=_PROOF_S,
-                connections=users,
-                users=users,
-            )
+            load = LoadProfile(arrivals="closed", duration_s=_PROOF_S, seed=0, users=users)
+            samples = Path(scratch) / f"{users}.bin"
+            plan, _ = plan_for(load, requests, ("127.0.0.1", port), Path(scratch), f"{users}", samples=samples)
             try:
-                return generator.run(plan, deadline_s=30.0, cancelled=cancelled), folder / f"{users}.bin"
+                return generator.run(plan, deadline_s=30.0, cancelled=cancelled), samples
             except MeasurementInvalid:
                 return None
 

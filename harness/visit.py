@@ -14,16 +14,14 @@ from harness.endpoint import Endpoint
 from harness.errors import MeasurementInvalid
 from harness.experiment import REFERENCE, SCREEN, SEARCH, VisitPlan
 from harness.lanes import Lane
+from harness.loadplan import plan_for
 from harness.nouns import SLO, Artifact, Candidate, Failure, LoadProfile, Step
 from harness.records import CLOSED, RunRecord, VisitRecord
 from harness.requestset import RequestSet
 from harness.workbench import Cancelled, LoadGenerator, Workbench
 from loadprofiles import samples as sample_files
 from loadprofiles.plan import Plan
-from loadprofiles.schedule import arrivals, payload_order
 
-_IN_FLIGHT_CAP = 128
-_CLOSED_ORDER = 4096
 _OVERHEAD_S = 30.0
 _PURPOSE_STREAM = {SCREEN: 1, SEARCH: 2, REFERENCE: 3}
 
@@ -187,35 +185,19 @@ class _Visit:
         return RunRecord(kind=kind, profile=profile, reply=reply, resources=use, samples=f"samples/{samples.name}")
 
     def _load_plan(self, profile: LoadProfile, samples: Path, name: str) -> tuple[Plan, list[Path]]:
-        """The generator's orders for `profile`, and the files made for them."""
-        setting, requests = self._setting, self._setting.requests
+        """The generator's orders for `profile`, and the files made for them. Waiting is bounded by the SLO, if there is one."""
         limit_s = self._known.slo.limit_ms / 1e3 if self._known.slo else 1.0
-        order_path = setting.folder / "plans" / f"{name}.order.npy"
-        order_path.parent.mkdir(exist_ok=True)
-        scratch = [order_path]
-        due = arrivals(profile) if profile.open_loop else None
-        np.save(order_path, payload_order(profile.seed, _CLOSED_ORDER if due is None else len(due), len(requests.bodies)))
-        if due is not None:
-            scratch.append(order_path.with_suffix(".due.npy"))
-            np.save(scratch[-1], due)
-        plan = Plan(
-            host=self._endpoint.host,
-            port=self._endpoint.port,
-            path=requests.path,
-            headers=requests.headers,
-            bodies=tuple(str(body) for body in requests.bodies),
-            order=str(order_path),
-            samples=str(samples),
-            duration_s=profile.duration_s,
-            arrivals=None if due is None else str(scratch[-1]),
-            in_flight_cap=None if due is None else _IN_FLIGHT_CAP,
-            connections=profile.users or _IN_FLIGHT_CAP,
-            users=profile.users,
+        return plan_for(
+            profile,
+            self._setting.requests,
+            (self._endpoint.host, self._endpoint.port),
+            self._setting.folder / "plans",
+            name,
+            samples=samples,
             drain_timeout_s=max(5.0, 3 * limit_s),
             request_timeout_s=max(30.0, 10 * limit_s),
             expect_body_bytes=self._endpoint.response_bytes,
         )
-        return plan, scratch
 
     def _closed(self, duration_s: float) -> LoadProfile:
         return LoadProfile(arrivals="closed", duration_s=duration_s, seed=self._seed(0), users=self._candidate.workers)

@@ -15,7 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from compilers import build as building
@@ -26,6 +25,7 @@ from harness import local, observe
 from harness.bench import Built
 from harness.commands.run import cancellable
 from harness.errors import InfrastructureError, UsageError
+from harness.loadplan import plan_for
 from harness.nouns import Artifact, CompileOptions, LoadProfile, Measurement, Skipped, TensorSpec
 from harness.records import RunRecord
 from harness.requestset import RequestSet, write_requests
@@ -35,10 +35,7 @@ from harness.workbench import Cancelled
 from loadprofiles import registry as load_registry
 from loadprofiles import samples as sample_files
 from loadprofiles.generator import Generator
-from loadprofiles.plan import Plan
-from loadprofiles.schedule import arrivals, payload_order
 
-_IN_FLIGHT_CAP = 256
 _TIMEOUT_S = 30.0
 
 
@@ -124,32 +121,15 @@ def _drive(
     load: LoadProfile, requests: RequestSet, address: tuple[str, int], scratch: Path, cancelled: Cancelled
 ) -> Measurement:
     """One run of `load` on an address that somebody else serves: nothing is known of its CPU and memory."""
-    due = arrivals(load) if load.open_loop else None
-    np.save(scratch / "order.npy", payload_order(load.seed, 4096 if due is None else len(due), len(requests.bodies)))
-    if due is not None:
-        np.save(scratch / "due.npy", due)
-    plan = Plan(
-        host=address[0],
-        port=address[1],
-        path=requests.path,
-        headers=requests.headers,
-        bodies=tuple(str(body) for body in requests.bodies),
-        order=str(scratch / "order.npy"),
-        samples=str(scratch / "samples.bin"),
-        duration_s=load.duration_s,
-        arrivals=None if due is None else str(scratch / "due.npy"),
-        in_flight_cap=None if due is None else _IN_FLIGHT_CAP,
-        connections=load.users or _IN_FLIGHT_CAP,
-        users=load.users,
-        request_timeout_s=_TIMEOUT_S,
-    )
+    samples = scratch / "samples.bin"
+    plan, _ = plan_for(load, requests, address, scratch, "load", samples=samples, request_timeout_s=_TIMEOUT_S)
     with Generator(None, scratch / "generator.log") as generator:
         reply = generator.run(plan, load.duration_s + 3 * _TIMEOUT_S, cancelled)
     unknown = ResourceUse(
         wall_s=load.duration_s, server_cpus=1, server_cpu_s=None, peak_rss_bytes=None, steal_share=None, foreign_share=None
     )
     run = RunRecord(kind="load", profile=load, reply=reply, resources=unknown, samples="samples.bin")
-    return observe.measurement(run, sample_files.read(scratch / "samples.bin"), None)
+    return observe.measurement(run, sample_files.read(samples), None)
 
 
 def _declared_inputs(url: str) -> tuple[TensorSpec, ...]:

@@ -205,12 +205,18 @@ def test_other_backends_take_the_onnx_file(prepared: PreparedModel, tmp_path: Pa
         assert output.flags.c_contiguous
 
 
-@pytest.mark.e2e
-def test_every_backend_takes_a_program(program: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(("ort", "openvino", "torch", "tvm"), marks=pytest.mark.e2e, id="quick compilers"),
+        pytest.param(("inductor",), marks=pytest.mark.slow, id="inductor"),
+    ],
+)
+def test_every_backend_takes_a_program(program: Path, tmp_path: Path, names: tuple[str, ...]) -> None:
     from compilers.intake import resolve
 
     model = resolve(str(program), tmp_path / "cache", log=tmp_path / "log")
-    for name in ("ort", "openvino", "torch", "inductor", "tvm"):
+    for name in names:
         made = make(model, tmp_path, name)
         assert isinstance(made, Artifact), (name, made)
         assert made.parity.max_rel < 1e-4, name

@@ -169,7 +169,7 @@ def test_a_pickle_in_a_program_is_not_run(program: Path, tmp_path: Path) -> None
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.e2e
+@pytest.mark.slow
 def test_a_builtin_model_matches_its_published_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from compilers.models import builtin
 
