@@ -35,6 +35,8 @@ _BEND_LOG_SD = 0.4
 """Prior standard deviation of ln gamma; M/D/1 curves lie within one of it for limits of 3 to 30 services."""
 _DROP_95 = 1.92
 """Half the 95 % point of chi-square with one degree of freedom: how far the profile likelihood may fall (Wilks, 1938)."""
+_BEYOND_BRACKET = 0.25
+"""How far outside the highest passing and lowest failing rate the fitted curve may put the capacity."""
 _BUSIEST = 0.95
 """Utilisation above which the busy-period correction no longer grows; runs are shorter than its busy periods."""
 
@@ -95,9 +97,10 @@ def estimate(
 ) -> Estimate:
     """The highest rate (1/s) that meets the SLO, from all `steps` together, at most the closed-loop throughput.
 
-    Penalised maximum likelihood under the module's model; the interval is the 95 % profile likelihood over the bend. A request
-    in error counts as a violation, so the SLO's share covers both. `effective` gives, step by step, how many independent
-    requests the run's violations are worth (`statistics.effective_n`); without it the busy-period bound alone applies.
+    Penalised maximum likelihood under the module's model, kept within a quarter of the bracket of the highest passing and the
+    lowest failing rate; the interval is the 95 % profile likelihood over the bend. A request in error counts as a violation,
+    so the SLO's share covers both. `effective` gives, step by step, how many independent requests the run's violations are
+    worth (`statistics.effective_n`); without it the busy-period bound alone applies.
     """
     used = [(step, None if effective is None else effective[i]) for i, step in enumerate(steps) if step.n > 0]
     if not used:
@@ -117,8 +120,10 @@ def estimate(
     if failing is None:
         reason = f"every tested rate met {slo}, the highest was {passing:.3g}/s; the closed-loop throughput bounds it above"
         return Estimate(value=passing, low=float(min(low, passing)), high=max(closed_capacity_per_s, passing), reason=reason)
-    value = shares[int(profile.argmax())] * closed_capacity_per_s
-    return Estimate(value=float(value), low=float(low), high=float(high))
+    # A server that slows down in some runs fits no single curve, and must not be called far slower than it was seen to be.
+    fitted = shares[int(profile.argmax())] * closed_capacity_per_s
+    value = float(np.clip(fitted, passing * (1 - _BEYOND_BRACKET), failing * (1 + _BEYOND_BRACKET)))
+    return Estimate(value=value, low=float(min(low, value)), high=float(max(high, value)))
 
 
 def isotonic(values: Sequence[float], weights: Sequence[float]) -> list[float]:

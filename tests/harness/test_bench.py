@@ -82,7 +82,7 @@ def rows(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def test_ranks_by_cost_and_says_why_the_others_lost(tmp_path: Path) -> None:
     world = FakeWorld(servers={"ort": constant(10.0), "torch": constant(20.0), "tvm": constant(300.0)})
-    outcome, result = run(world, tmp_path / "run")
+    outcome, result = run(world, tmp_path / "run", replace(REQUEST, profile="full"))
     by = rows(result)
     assert outcome.complete
     assert result["recommendation"]["id"] == "ort@local-1"

@@ -216,3 +216,17 @@ def test_isotonic_is_monotone_keeps_the_mean_and_leaves_monotone_data_alone(raw:
     assert all(a <= b for a, b in pairwise(fitted))
     assert np.dot(fitted, weights) == pytest.approx(np.dot(values, weights), abs=1e-9)
     assert capacity.isotonic(fitted, weights) == pytest.approx(fitted)
+
+
+def test_a_server_that_slowed_down_in_one_run_is_not_called_far_slower_than_it_was_seen_to_be() -> None:
+    slo = SLO(quantile=0.99, limit_ms=410.0)
+    steps = [
+        Step(rate_per_s=rate, n=n, violations=violations, duration_s=9.0, block=1)
+        for rate, n, violations in ((6.11, 55, 0), (8.11, 73, 25), (7.0, 63, 15), (6.56, 59, 36), (2.47, 49, 0))
+    ]
+    found = capacity.estimate(steps, slo, 11.43, effective=[55.0, 6.0, 5.0, 4.0, 49.0])
+    assert found.value is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert 0.7 * 6.11 < found.value < 6.56
+    assert found.low < found.value < found.high
