@@ -74,7 +74,7 @@ DEPTHS: dict[str, Depth] = {
         ),
         Depth(
             name="full",
-            answers="how sure are we? (about 10 minutes a candidate; three server starts each, p99 for all)",
+            answers="how sure are we? (about 10 minutes of load a candidate; six server starts each)",
             warmup_window_s=1.0,
             warmup_max_s=20.0,
             probe_s=15.0,
