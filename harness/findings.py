@@ -163,10 +163,11 @@ class Findings:
         return f"{failed / planned:.2%} of {planned} requests failed, the SLO allows {slo.max_error_ratio:.2%}{said}"
 
     def _service_ms(self, name: str) -> float | None:
+        """Median service time with one user. It only plans what to measure, so it needs no interval and no smallest n."""
         medians = [
-            measured.service_ms["p50"].value
+            observe.median_service_ms(self.samples(run))
             for _, run, measured in self._measured.get(name, [])
             if run.kind == CLOSED and measured.validity.valid
         ]
-        known = [median for median in medians if median]
+        known = [median for median in medians if median > 0]  # NaN, of a run in which nothing succeeded, is not
         return float(np.median(known)) if known else None

@@ -110,6 +110,13 @@ def test_capacity_and_cost_are_those_of_the_queue(tmp_path: Path) -> None:
     assert row["latency_ms"]["p99"]["n"] >= 1000
 
 
+def test_a_model_too_slow_for_a_median_in_the_probe_still_gets_an_slo(tmp_path: Path) -> None:
+    servers = {"ort": constant(180.0), "torch": constant(260.0), "tvm": constant(400.0)}
+    _, result = run(FakeWorld(servers=servers), tmp_path / "run", replace(REQUEST, profile="smoke"))
+    assert result["slo"] is not None
+    assert rows(result)["ort"]["status"] == "ranked"
+
+
 def test_near_equals_tie(tmp_path: Path) -> None:
     world = FakeWorld(servers={"ort": constant(10.0), "torch": constant(10.05), "tvm": constant(300.0)})
     _, result = run(world, tmp_path / "run")

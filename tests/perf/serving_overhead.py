@@ -5,7 +5,8 @@
 The server and the in-process runs are two processes on one core, of which one is idle while the other is timed; the client
 has a core of its own and one keep-alive connection. A round is a block of in-process runs and a block of requests, their
 order alternating. `added_ms` is the median over rounds of the difference of the two blocks' medians, so that slow drift of the
-machine cancels; its range over the rounds stands beside it. The null model is answered by the same server program.
+machine cancels; the rounds are many and short, because a noisy machine changes its speed within seconds. Beside it stand its
+95 % order-statistic interval and the quartiles of the rounds. The null model is answered by the same server program.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ import orjson
 
 from harness.nouns import ModelSpec
 from harness.serving.tensors import DATATYPE_OF
+from harness.statistics import quantile
 from harness.supervise import Child
 
 _HEAD_END = b"\r\n\r\n"
 _READY_TIMEOUT_S = 120.0
-_WARM_CALLS = 3
+_WARM_CALLS = 1
 _COMPUTE = re.compile(rb"compute;dur=([0-9.]+)")
 
 
@@ -187,6 +189,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     finally:
         floor.close()
     added = [statistics.median(http) - statistics.median(run) for http, run in zip(over_http, direct, strict=True)]
+    interval = quantile(np.asarray(added), 0.5)
     outside = [statistics.median(http) - statistics.median(run) for http, run in zip(over_http, reported, strict=True)]
     return {
         "model": spec.name,
@@ -195,7 +198,8 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "http_p50_ms": _quantile(over_http, 50),
         "http_p99_ms": _quantile(over_http, 99),
         "added_ms": statistics.median(added),
-        "added_range_ms": [min(added), max(added)],
+        "added_interval_ms": [interval.low, interval.high],
+        "added_quartiles_ms": [float(np.percentile(added, 25)), float(np.percentile(added, 75))],
         "outside_session_ms": statistics.median(outside),
         "rounds": options.rounds,
         "calls_per_round": options.calls,
@@ -223,8 +227,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--model-folder", type=Path, help="without it only the null models are timed")
     parser.add_argument("--artifact", type=Path)
     parser.add_argument("--backend", default="ort")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--calls", type=int, default=20, help="per round and side")
+    parser.add_argument("--rounds", type=int, default=120)
+    parser.add_argument("--calls", type=int, default=4, help="per round and side")
     parser.add_argument("--null-calls", type=int, default=3000)
     parser.add_argument("--server-cpu", type=int, default=0)
     parser.add_argument("--client-cpu", type=int, default=1)
