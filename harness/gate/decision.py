@@ -1,0 +1,162 @@
+"""The gate's verdicts, as pure decisions: REGRESSION, PASS, INCONCLUSIVE or INVALID, for each metric and for the night.
+
+A regression is claimed when it is both sure (Holm-corrected p below 0.01 over the metrics looked at together) and large enough to
+matter (the estimate reaches the metric's threshold); it fails the build only after a second run with fresh seeds confirms it. A
+pass must be shown as well: the data must contradict a change as large as the threshold. What is neither stays open.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from scipy import stats
+
+from harness.gate.paired import Comparison, Gaps, compare, holm, p_below
+
+ALPHA = 0.01
+"""Of the family of metrics in the first run."""
+CONFIRM_ALPHA = 0.05
+"""Of the confirming run, for each metric that fired; a false alarm has to happen in both."""
+PASS_ALPHA = 0.05
+"""Of claiming that nothing as large as the threshold changed."""
+MIN_PAIRS = 8
+"""With fewer, eight sign patterns and a family of five could not reach p = 0.01 even in the clearest case."""
+
+
+class Verdict(StrEnum):
+    """Of one metric, or of the night."""
+
+    PASS = "pass"
+    REGRESSION = "regression"
+    INCONCLUSIVE = "inconclusive"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """`threshold` is the smallest relative worsening that fails the build; `higher_is_better` turns the ratio."""
+
+    name: str
+    threshold: float
+    higher_is_better: bool = False
+
+
+METRICS = (
+    Metric(name="p50_ms", threshold=0.03),
+    Metric(name="p95_ms", threshold=0.05),
+    Metric(name="throughput_per_s", threshold=0.03, higher_is_better=True),
+    Metric(name="start_s", threshold=0.10),
+)
+"""The primary metrics of one candidate, judged as one family."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of evidence. `ratio` is tonight / baseline as measured, with its 95 % bounds; None when it was not measured.
+
+    `visible` is the smallest worsening that this night would have caught with 95 % probability; `p` is Holm-adjusted.
+    """
+
+    metric: str
+    verdict: Verdict
+    reason: str
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    pairs: int = 0
+    p: float | None = None
+    threshold: float | None = None
+    visible: float | None = None
+    improved: bool = False
+
+
+def gaps(metric: Metric, baseline: Sequence[float], tonight: Sequence[float]) -> Gaps:
+    """ln(tonight / baseline) of each pair, positive when tonight is worse. Raises ValueError for what has no logarithm."""
+    before, after = np.asarray(baseline, dtype=float), np.asarray(tonight, dtype=float)
+    if before.shape != after.shape or not ((before > 0) & (after > 0) & np.isfinite(before) & np.isfinite(after)).all():
+        raise ValueError(f"{metric.name}: every slice needs a finite figure above 0, in pairs")
+    return np.asarray((-1 if metric.higher_is_better else 1) * np.log(after / before), dtype=np.float64)
+
+
+def judge(pairs: Mapping[Metric, Gaps | str], rng: np.random.Generator) -> tuple[Finding, ...]:
+    """The findings on one candidate's metrics; a string in place of gaps is why a metric could not be measured."""
+    compared: dict[str, Comparison] = {
+        metric.name: compare(found, rng)
+        for metric, found in pairs.items()
+        if not isinstance(found, str) and found.size >= MIN_PAIRS
+    }
+    adjusted = holm({name: each.p_worse for name, each in compared.items()})
+    findings = []
+    for metric, found in pairs.items():
+        if isinstance(found, str):
+            findings.append(_invalid(metric, found))
+        elif metric.name not in compared:
+            findings.append(_invalid(metric, f"{found.size} pairs are too few, {MIN_PAIRS} are needed"))
+        else:
+            shown = p_below(found, math.log1p(metric.threshold), rng)
+            findings.append(_finding(metric, compared[metric.name], adjusted[metric.name], shown, len(compared)))
+    return tuple(findings)
+
+
+def confirmed(first: Finding, again: Gaps | str, rng: np.random.Generator) -> Finding:
+    """The finding after a second run with fresh seeds: a regression stands only if it shows there too."""
+    if first.verdict is not Verdict.REGRESSION:
+        return first
+    if isinstance(again, str) or again.size < MIN_PAIRS:
+        said = again if isinstance(again, str) else f"{again.size} pairs are too few"
+        return replace(first, verdict=Verdict.INVALID, reason=f"the confirming run has no figure: {said}")
+    second = compare(again, rng)
+    seen = f"{math.expm1(second.gap):+.1%}"
+    if second.gap > 0 and second.p_worse < CONFIRM_ALPHA:
+        return replace(first, reason=f"{first.reason}; confirmed at {seen}")
+    reason = f"{first.reason}; not confirmed by a second run ({seen})"
+    return replace(first, verdict=Verdict.INCONCLUSIVE, reason=reason)
+
+
+def overall(findings: Sequence[Finding]) -> Verdict:
+    """The night's verdict, the gravest first: what could not be measured never passes."""
+    verdicts = {finding.verdict for finding in findings}
+    for verdict in (Verdict.INVALID, Verdict.REGRESSION, Verdict.INCONCLUSIVE):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.PASS if findings else Verdict.INVALID
+
+
+def _finding(metric: Metric, seen: Comparison, p: float, p_shown: float, family: int) -> Finding:
+    limit, worse = math.log1p(metric.threshold), math.expm1(seen.gap)
+    turn = -1 if metric.higher_is_better else 1
+    low, high = sorted((math.exp(turn * seen.low), math.exp(turn * seen.high)))
+    if p < ALPHA and seen.gap >= limit:
+        verdict, reason = Verdict.REGRESSION, f"{worse:+.1%} worse, threshold {metric.threshold:.0%}"
+    elif p_shown < PASS_ALPHA:
+        verdict, reason = Verdict.PASS, f"a worsening of {metric.threshold:.0%} is excluded (seen {worse:+.1%})"
+    else:
+        verdict, reason = Verdict.INCONCLUSIVE, f"seen {worse:+.1%}; {seen.pairs} pairs cannot exclude {metric.threshold:.0%}"
+    return Finding(
+        metric=metric.name,
+        verdict=verdict,
+        reason=reason,
+        ratio=math.exp(turn * seen.gap),
+        low=low,
+        high=high,
+        pairs=seen.pairs,
+        p=p,
+        threshold=metric.threshold,
+        visible=_visible(seen, family),
+        improved=seen.high < 0 and seen.gap <= -math.log1p(metric.threshold),
+    )
+
+
+def _visible(seen: Comparison, family: int) -> float:
+    """The worsening caught with 95 % probability at the family's strictest level, from the spread of tonight's pairs (normal
+    approximation)."""
+    needed = float(stats.norm.ppf(1 - ALPHA / family) + stats.norm.ppf(0.95))
+    return math.expm1(needed * seen.spread / math.sqrt(seen.pairs))
+
+
+def _invalid(metric: Metric, reason: str) -> Finding:
+    return Finding(metric=metric.name, verdict=Verdict.INVALID, reason=reason, threshold=metric.threshold)
