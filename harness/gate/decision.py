@@ -1,6 +1,6 @@
 """The gate's verdicts, as pure decisions: REGRESSION, PASS, INCONCLUSIVE or INVALID, for each metric and for the night.
 
-A regression is claimed when it is both sure (Holm-corrected p below 0.01 over the metrics looked at together) and large enough to
+A regression is claimed when it is sure (Holm-corrected p below 0.01 over the metrics looked at together) and large enough to
 matter (the estimate reaches the metric's threshold); it fails the build only after a second run with fresh seeds confirms it. A
 pass must be shown as well: the data must contradict a change as large as the threshold. What is neither stays open.
 """
