@@ -20,6 +20,7 @@ from compilers import cache
 from compilers.interface import Backend, Session
 from compilers.registry import backend
 from compilers.spec_io import PreparedModel, read_spec
+from compilers.targets import identity, resolve
 from harness.nouns import Artifact, CompileOptions, Failure, Parity, Skipped
 from harness.supervise import ExitReport, last_line, run_bounded
 
@@ -27,7 +28,7 @@ __all__ = ["ARTIFACT", "build", "load_session", "read_spec"]
 
 ARTIFACT = "artifact"
 _OUTCOME, _LOG = "outcome.json", "compile.log"
-_VERSION = 2  # of the entry and of the backends' own choices; a change makes every older entry unused
+_VERSION = 3  # of the entry and of the backends' own choices; a change makes every older entry unused
 
 
 def build(
@@ -44,7 +45,7 @@ def build(
 
     Skipped when the backend cannot be tried (its package or compiler is missing, the model does not suit it); Failure with
     the stage (compile, load or parity) when it was tried. What would fail again (a model the backend refuses, outputs too far
-    off) is remembered; a time limit, a memory limit or a crash is not. Raises UsageError for an unknown backend and
+    off) is remembered; a time limit, a memory limit or a crash is not. Raises UsageError for an unknown backend or target and
     Interrupted when `cancelled()` turns true.
     """
     chosen = backend(options.backend)
@@ -90,7 +91,9 @@ def _key(chosen: Backend, options: CompileOptions, model: PreparedModel, version
         "weights": [model.spec.weights, model.spec.weights_note],
         "prepared": model.folder.name,
         "tolerance": asdict(model.spec.tolerance),
-        "options": asdict(kept),
+        # The hardware that was meant, not the name it was asked for by.
+        "options": asdict(replace(kept, target="", target_options="")),
+        "target": identity(resolve(options.target, options.target_options)),
         "packages": dict(versions),
         "cpu": cache.cpu_identity(),
         "version": _VERSION,

@@ -13,6 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from compilers.targets import resolve
+from compilers.targets.host import detect
+from compilers.targets.reach import why_not_here
 from harness.nouns import CompileOptions, ModelSpec
 
 
@@ -58,10 +61,26 @@ class Backend(Protocol):
         ...
 
 
-def only_fp32_on_host(options: CompileOptions) -> str | None:
-    """The reason of a backend that compiles fp32 for the machine it runs on, and nothing else."""
+def only_fp32(options: CompileOptions) -> str | None:
+    """The reason of a backend that compiles fp32 only."""
     if options.precision != "fp32":
         return f"{options.backend} is built for fp32 here, not {options.precision}"
+    return None
+
+
+def must_run_here(options: CompileOptions) -> str | None:
+    """The reason of a backend that compiles for any target, of which only those that this machine can run are kept: an
+    artifact counts when its outputs were compared with the reference."""
+    target = resolve(options.target, options.target_options)
+    reason = target.why_not or why_not_here(target, detect())
+    return f"cannot be compared with the reference on this machine: {reason}" if reason is not None else None
+
+
+def only_fp32_on_host(options: CompileOptions) -> str | None:
+    """The reason of a backend that compiles fp32 for the machine it runs on, and nothing else."""
+    reason = only_fp32(options)
+    if reason is not None:
+        return reason
     if options.target != "host":
         return f"{options.backend} compiles for this host only, not for target {options.target}"
     return None
