@@ -1,0 +1,126 @@
+"""Scaled dot-product attention, all of one head at a time: the scores of a head stay in its core's cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import te, tirx
+
+from compilers.tvm.rules.approx import exp_bounded
+from compilers.tvm.rules.conv import tile_attrs
+from compilers.tvm.rules.rows import LOWEST, across, partial
+from compilers.tvm.tiles import Tile, round_up
+
+SCORES, MIXED = "attention_scores", "attention_tile"
+KEYS, LOGITS, POWERS = "attention_keys", "attention_logits", "attention_exp"
+WEIGHTS, OUT = "attention_weights", "attention_out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heads:
+    """Sizes of an attention: `rows` queries meet `keys` keys, `depth` elements each, in `heads` heads."""
+
+    batch: int
+    heads: int
+    rows: int
+    keys: int
+    depth: int
+
+    @property
+    def flops(self) -> int:
+        return 4 * self.batch * self.heads * self.rows * self.keys * self.depth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """How one attention is computed."""
+
+    heads: Heads
+    scores: Tile
+    """Of the product of queries and keys: query rows by vectors of keys."""
+    mixed: Tile
+    """Of the product of weights and values: query rows by vectors of one head's elements."""
+    scale: float
+    nan_to_zero: bool
+    """What a row without a finite score gives: zeros, or NaN."""
+    lanes: int
+
+    @property
+    def panel(self) -> int:
+        """Keys of one packed panel."""
+        return self.scores.vectors * self.lanes
+
+    @property
+    def columns(self) -> int:
+        """Keys, rounded up to whole panels; the padding weighs nothing."""
+        return round_up(self.heads.keys, self.panel)
+
+
+def attention(plan: Attention, query: Any, key: Any, value: Any, mask: Any = None) -> Any:
+    """softmax(scale * Q K^T + mask) V of [batch, length, heads * depth] operands: [batch, rows, heads, depth].
+
+    `mask` is [1 or batch, 1 or heads, 1 or rows, 1 or keys], or None.
+    """
+    logits = _logits(plan, query, key, mask)
+    weights = _weights(plan, logits)
+    heads, deep = plan.heads, plan.heads.depth
+    j = te.reduce_axis((0, heads.keys), "j")
+    padded = plan.mixed.covered(heads.rows)
+
+    def mix(b: Any, h: Any, i: Any, d: Any) -> Any:
+        row = i if padded == heads.rows else tirx.min(i, heads.rows - 1)
+        return te.sum(weights[b, h, row, j] * value[b, j, h * deep + d], axis=[j])
+
+    notes = tile_attrs(plan.mixed, plan.lanes, heads.flops // 2)
+    mixture = te.compute((heads.batch, heads.heads, padded, deep), mix, name=MIXED, attrs=notes)
+    return te.compute((heads.batch, heads.rows, heads.heads, deep), lambda b, i, h, d: mixture[b, h, i, d], name=OUT)
+
+
+def _logits(plan: Attention, query: Any, key: Any, mask: Any) -> Any:
+    """Scaled and masked scores [b, h, rows, columns]; the lowest number in the padding."""
+    heads, deep, wide, columns = plan.heads, plan.heads.depth, plan.panel, plan.columns
+    lowest, zero = tirx.const(LOWEST, "float32"), tirx.const(0.0, "float32")
+
+    def packed(b: Any, h: Any, panel: Any, d: Any, v: Any) -> Any:
+        j = panel * wide + v
+        return tirx.if_then_else(j < heads.keys, key[b, j, h * deep + d], zero)
+
+    keys = te.compute((heads.batch, heads.heads, columns // wide, deep, wide), packed, name=KEYS)
+    k = te.reduce_axis((0, deep), "k")
+    total = plan.scores.covered(heads.rows)
+
+    def score(b: Any, h: Any, i: Any, j: Any) -> Any:
+        row = i if total == heads.rows else tirx.min(i, heads.rows - 1)
+        return te.sum(query[b, row, h * deep + k] * keys[b, h, j // wide, k, j % wide], axis=[k])
+
+    notes = tile_attrs(plan.scores, plan.lanes, heads.flops // 2)
+    products = te.compute((heads.batch, heads.heads, total, columns), score, name=SCORES, attrs=notes)
+
+    def logit(b: Any, h: Any, i: Any, j: Any) -> Any:
+        scaled = products[b, h, i, j] * tirx.const(plan.scale, "float32")
+        if mask is not None:
+            index = [at if int(extent) > 1 else 0 for at, extent in zip((b, h, i, j), mask.shape, strict=True)]
+            # if_then_else, not Select: the mask ends where the keys do.
+            masked = scaled + mask[tuple(index)]
+            return masked if columns == heads.keys else tirx.if_then_else(j < heads.keys, masked, lowest)
+        return scaled if columns == heads.keys else tirx.Select(j < heads.keys, scaled, lowest)
+
+    return te.compute((heads.batch, heads.heads, heads.rows, columns), logit, name=LOGITS)
+
+
+def _weights(plan: Attention, logits: Any) -> Any:
+    """Softmax along the last axis."""
+    rows, columns = tuple(int(size) for size in logits.shape[:-1]), plan.columns
+    maxima = partial(lambda *i: logits[i], rows, columns, plan.lanes, "attention_maxima", largest=True)
+    top = across(maxima, "attention_max", largest=True)
+    powers = te.compute((*rows, columns), lambda *i: exp_bounded(logits[i] - top[i[:-1]]), name=POWERS)
+    sums = across(partial(lambda *i: powers[i], rows, columns, plan.lanes, "attention_sums"), "attention_sum")
+    otherwise = tirx.const(0.0 if plan.nan_to_zero else float("nan"), "float32")
+
+    def inverse(*i: Any) -> Any:
+        seen = tirx.abs(top[i]) < tirx.const(-LOWEST, "float32")
+        return tirx.Select(seen, tirx.const(1.0, "float32") / sums[i], otherwise)
+
+    scale = te.compute(rows, inverse, name="attention_inverse")
+    return te.compute((*rows, columns), lambda *i: powers[i] * scale[i[:-1]], name=WEIGHTS)

@@ -1,0 +1,1 @@
+"""Loop schedules for the stages of `rules`, one file per rule family."""

@@ -1,0 +1,93 @@
+"""How a kernel is cut into register tiles for one processor. Pure: integers in, integers out.
+
+A tile holds `rows` x `vectors` accumulators of `lanes` values. One step of the reduction loads `vectors` vectors, broadcasts
+`rows` scalars one after the other and does rows * vectors multiply-adds: rows * vectors + vectors + 1 registers are live.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_LATENCY_CHAINS = 8
+"""Independent multiply-adds that keep two units of latency four busy."""
+_LOADS_PER_FMA = 0.75
+"""Loads per multiply-add that a core sustains: two of each per cycle on paper, less with the stores and addresses between."""
+_STREAM_WEIGHT = 0.3
+"""What a weight vector read per multiply-add costs; a panel comes from the second-level cache, or memory, not the first."""
+_STACK_BYTES = 1024
+"""TVM puts a larger local buffer on the heap, where it cannot be kept in registers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    rows: int
+    """Pixels or matrix rows: scalars that are broadcast."""
+    vectors: int
+    """Vectors of output channels or matrix columns."""
+
+    @property
+    def accumulators(self) -> int:
+        return self.rows * self.vectors
+
+    def covered(self, rows: int) -> int:
+        """How many rows are computed for `rows` of them: whole tiles."""
+        return round_up(rows, self.rows)
+
+
+def round_up(value: int, step: int) -> int:
+    """The smallest multiple of `step` that is at least `value`."""
+    return -(-value // step) * step
+
+
+def chunk(channels: int, lanes: int) -> int | None:
+    """How many channels lie side by side in a blocked layout: the widest power of two up to `lanes`, or None if below 4."""
+    size = lanes
+    while size >= min(4, lanes):
+        if channels % size == 0:
+            return size
+        size //= 2
+    return None
+
+
+def fits(tile: Tile, *, lanes: int, registers: int) -> bool:
+    """Whether the accumulators with their operands stay in registers, and on the stack of the kernel.
+
+    A quarter of the registers stays free of accumulators: LLVM loads ahead, and spills where it has no room for it.
+    """
+    live = tile.accumulators + tile.vectors + 1
+    return live <= registers and 4 * tile.accumulators <= 3 * registers and tile.accumulators * lanes * 4 <= _STACK_BYTES
+
+
+def cost(tile: Tile, rows: int, vectors: int) -> float:
+    """Relative time per useful multiply-add of a rows x vectors output cut into `tile`; 1 is the processor's peak.
+
+    The wasted part of the last tiles, too few independent chains to hide the latency, and loads beyond what goes beside
+    the arithmetic each stretch it.
+    """
+    waste = round_up(rows, tile.rows) * round_up(vectors, tile.vectors) / (rows * vectors)
+    latency = max(1.0, _LATENCY_CHAINS / tile.accumulators)
+    loads = (tile.rows + tile.vectors) / tile.accumulators
+    return waste * latency * max(1.0, loads / _LOADS_PER_FMA) * (1 + _STREAM_WEIGHT / tile.rows)
+
+
+def choose_tile(rows: int, vectors: int, *, lanes: int, registers: int, whole_vectors: bool = True) -> Tile:
+    """The cheapest tile for a rows x vectors output by `cost`; the larger one of two that cost the same.
+
+    `whole_vectors` allows only counts that divide `vectors`, as a blocked layout needs it.
+    """
+    counts = [m for m in range(1, min(vectors, 8) + 1) if not whole_vectors or vectors % m == 0]
+    every = [Tile(rows=n, vectors=m) for m in counts for n in range(1, min(rows, registers) + 1)]
+    allowed = [tile for tile in every if fits(tile, lanes=lanes, registers=registers)]
+    return min(allowed, key=lambda tile: (cost(tile, rows, vectors), -tile.accumulators, -tile.vectors))
+
+
+def winograd_tile(height: int, width: int, *, largest: int) -> int:
+    """The output tile of a Winograd convolution for a map: 4, 2, or 0 for none; at most `largest` (0, 2 or 4).
+
+    Transformed weights are 4 times the size for F(4,3) and 16/9 for F(2,3): on small maps, reading them costs more than the
+    multiplications that are saved.
+    """
+    side = min(height, width)
+    if side < 6:
+        return 0
+    return min(largest, 4) if side >= 28 else min(largest, 2)
