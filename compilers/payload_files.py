@@ -24,10 +24,10 @@ _OIP_DTYPES = {
 
 
 def payload_paths(folder: Path) -> list[Path]:
-    """The payload files of `folder`, by name; raises UsageError when there are none or too much of them."""
-    if not folder.is_dir():
+    """The payload files of `folder` (or that one file), by name; raises UsageError when there are none or too much of them."""
+    if not folder.is_dir() and not folder.is_file():
         raise UsageError(f"--payload {folder}: not a folder; give one with .npz, .npy or .json files")
-    paths = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+    paths = sorted(path for path in _files(folder) if path.suffix in _SUFFIXES)
     if not paths:
         raise UsageError(f"--payload {folder}: holds no .npz, .npy or .json file")
     if len(paths) > _MAX_FILES:
@@ -36,6 +36,10 @@ def payload_paths(folder: Path) -> list[Path]:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise UsageError(f"{path}: larger than {_MAX_FILE_BYTES >> 20} MiB")
     return paths
+
+
+def _files(given: Path) -> list[Path]:
+    return [path for path in given.iterdir() if path.is_file()] if given.is_dir() else [given]
 
 
 def load(folder: Path, inputs: Sequence[TensorSpec]) -> list[dict[str, np.ndarray]]:

@@ -7,21 +7,30 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from harness.timeline import Timeline, Value
 from loadprofiles.timer import Loop, Timer
 
 TICK_NS = 20_000_000
 _NS_PER_S = 1_000_000_000
+_SHORTEST_NS = 200_000_000
+"""A last interval shorter than this is not kept."""
 
 
 class Monitor:
-    """A 50 Hz timer from `start_ns` on that notes how late it ran, then calls `each_tick(now_ns)`."""
+    """A 50 Hz timer from `start_ns` on that notes how late it ran, then calls `each_tick(now_ns)`.
+
+    About once a second, by the schedule's own seconds, it closes an interval of the timeline and calls `each_second()`.
+    """
 
     def __init__(self, loop: Loop, start_ns: int, each_tick: Callable[[int], None], each_second: Callable[[], None]) -> None:
         self._each_tick, self._each_second = each_tick, each_second
         self._lags_ns: list[int] = []
         self._due_ns = start_ns + TICK_NS
-        self._mark_ns = start_ns
-        self._waited_at_start_s = run_queue_wait_s()
+        self._start_ns = start_ns
+        self._edges_ns = [start_ns]
+        self._rows: list[dict[str, Value]] = []
+        self._lags_closed = 0
+        self._waited_at_start_s = self._waited_mark_s = run_queue_wait_s()
         self.waited_s: float | None = None
         self._cpu_at_start_s = self._cpu_mark_s = time.process_time()
         self.cpu_s = 0.0
@@ -34,15 +43,36 @@ class Monitor:
         for _ in range(self._timer.expirations()):
             self._lags_ns.append(now - self._due_ns)
             self._due_ns += TICK_NS
-        if now - self._mark_ns >= _NS_PER_S:
-            cpu = time.process_time()
-            self.cpu_peak = max(self.cpu_peak or 0.0, (cpu - self._cpu_mark_s) * _NS_PER_S / (now - self._mark_ns))
-            self._cpu_mark_s, self._mark_ns = cpu, now
+        if (now - self._start_ns) // _NS_PER_S > (self._edges_ns[-1] - self._start_ns) // _NS_PER_S:
+            self._close_interval(now)
             self._each_second()
         self._each_tick(now)  # last: it may end the run and close this timer
 
+    def _close_interval(self, now: int) -> None:
+        """`loop_lag_ms` is the longest of the interval; the shares are of one core, and of the main thread's wait for one."""
+        length_s = (now - self._edges_ns[-1]) / _NS_PER_S
+        cpu_s, waited_s = time.process_time(), run_queue_wait_s()
+        share = (cpu_s - self._cpu_mark_s) / length_s
+        if length_s > 1 - TICK_NS / _NS_PER_S:
+            self.cpu_peak = max(self.cpu_peak or 0.0, share)
+        lags = self._lags_ns[self._lags_closed :]
+        self._rows.append(
+            {
+                "loop_lag_ms": max(lags) / 1e6 if lags else None,
+                "generator_cpu": share,
+                "run_queue_wait": None
+                if waited_s is None or self._waited_mark_s is None
+                else (waited_s - self._waited_mark_s) / length_s,
+            }
+        )
+        self._edges_ns.append(now)
+        self._cpu_mark_s, self._waited_mark_s, self._lags_closed = cpu_s, waited_s, len(self._lags_ns)
+
     def close(self) -> None:
         """Stop; `cpu_s` is then the user and system time of all threads since the start, `waited_s` the main thread's wait."""
+        now = time.monotonic_ns()
+        if now - self._edges_ns[-1] >= _SHORTEST_NS:
+            self._close_interval(now)
         self.cpu_s = time.process_time() - self._cpu_at_start_s
         waited_s = run_queue_wait_s()
         if waited_s is not None and self._waited_at_start_s is not None:
@@ -51,6 +81,10 @@ class Monitor:
 
     def lag_p99_ms(self) -> float | None:
         return p99_ms(self._lags_ns)
+
+    def seconds(self) -> Timeline:
+        """What was seen, second by second."""
+        return Timeline.of(self._edges_ns, self._rows)
 
 
 def run_queue_wait_s() -> float | None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from harness.errors import UsageError
+from harness.timeline import Timeline
 
 _TARGET_CHARACTERS = frozenset(map(chr, range(0x21, 0x7F)))
 
@@ -47,6 +48,12 @@ class Plan:
     in_flight_cap: int | None = None
     """A request due while this many are unanswered is dropped, and counted."""
     users: int | None = None
+    """The highest number at any time."""
+    changes: str | None = None
+    """.npy int64[k, 2], sorted: offset from the start in ns, and how many users join (+) or leave (-) then; None: all join at
+    once. Who leaves is the one whose request ends next."""
+    requests: int | None = None
+    """A closed loop sends this many and no more."""
     method: str = "POST"
     drain_timeout_s: float = 10.0
     """How long after the last request the replies are waited for; those still open then are undrained."""
@@ -55,6 +62,10 @@ class Plan:
     expect_status: int = 200
     expect_body_bytes: int | None = None
     """Exact length of a good reply's body; None accepts any."""
+    expect_body: str | None = None
+    """What any good reply's body is: `some` (not empty), `json` (a document); None accepts all."""
+    expect_outputs: str | None = None
+    """Of a `json` body: the outputs of an Open Inference Protocol reply, as `expectation.outputs` has them; empty: any."""
     stop_after: StopRule | None = None
 
     def __post_init__(self) -> None:
@@ -63,6 +74,7 @@ class Plan:
         needed = self.users if self.arrivals is None else self.in_flight_cap
         if needed is None or not 1 <= needed <= self.connections:
             raise UsageError(f"a load plan for {needed} requests at a time cannot run on {self.connections} connections")
+        self._check_ends()
         if not self.bodies:
             raise UsageError("a load plan needs at least one request body")
         if min(self.duration_s, self.request_timeout_s) <= 0 or self.drain_timeout_s < 0:
@@ -76,6 +88,14 @@ class Plan:
             self.head(0)
         except UnicodeEncodeError as error:
             raise UsageError(f"a header of the load plan is not Latin-1: {error.object!r}") from error
+
+    def _check_ends(self) -> None:
+        if self.users is None and (self.changes is not None or self.requests is not None):
+            raise UsageError("a load plan in an open loop has neither changes of users nor a number of requests")
+        if self.requests is not None and self.requests < 1:
+            raise UsageError(f"a load plan cannot end after {self.requests} requests")
+        if self.expect_body not in (None, "some", "json"):
+            raise UsageError(f"a load plan knows bodies that are some or json, not {self.expect_body!r}")
 
     def head(self, body_bytes: int) -> bytes:
         """The request line and headers for a body of that length, ready to send."""
@@ -138,6 +158,8 @@ class Reply:
     stopped_early: bool = False
     errors: dict[str, int] = field(default_factory=dict)
     """What went wrong, in a few words each, and how often."""
+    seconds: Timeline = field(default_factory=Timeline)
+    """The generator's own lag, CPU and wait for it, second by second; see `loadprofiles.monitor`."""
 
     def contradiction(self) -> str | None:
         """Why the counts cannot all be true, in one line; None when they agree."""
@@ -155,4 +177,4 @@ class Reply:
         """Raises ValueError when a field is missing or unknown."""
         if set(data) != {each.name for each in fields(cls)}:
             raise ValueError(f"not a generator's reply: {sorted(data)}")
-        return cls(**data)
+        return cls(**{**data, "seconds": Timeline.from_mapping(data["seconds"])})

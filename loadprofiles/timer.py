@@ -45,17 +45,14 @@ class _Itimerspec(ctypes.Structure):
     _fields_ = (("it_interval", _Timespec), ("it_value", _Timespec))
 
 
-class Timer:
-    """Calls `callback()` in the loop at an absolute instant; set anew for every instant, or periodic."""
+class Alarm:
+    """A descriptor `fd` that becomes readable at an absolute instant; set anew for every instant, or periodic."""
 
-    def __init__(self, loop: Loop, callback: Callable[[], None], *, priority: int = 0) -> None:
-        """`priority` is the loop's, -2..2: callbacks of a higher one go first.
-
-        Raises InfrastructureError where the system has no timerfd.
-        """
+    def __init__(self) -> None:
+        """Raises InfrastructureError where the system has no timerfd."""
         libc = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
         if libc is None or not hasattr(libc, "timerfd_create"):
-            raise InfrastructureError(f"{sys.platform} has no timerfd, so requests cannot be sent on time; run on Linux")
+            raise InfrastructureError(f"{sys.platform} has no timerfd, so nothing can be done on time; run on Linux")
         self.fd = int(libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC))
         if self.fd < 0:
             raise InfrastructureError(f"timerfd_create failed: {os.strerror(ctypes.get_errno())}")
@@ -63,8 +60,6 @@ class Timer:
         self._spec = _Itimerspec()
         self._value = self._spec.it_value
         self._argument = ctypes.byref(self._spec)
-        self._watcher = loop.io(self.fd, READ, True, priority)
-        self._watcher.start(callback)
 
     def at(self, instant_ns: int, every_ns: int = 0) -> None:
         """Fire at `instant_ns` of the monotonic clock, at once if that has passed, then every `every_ns` unless 0.
@@ -90,6 +85,22 @@ class Timer:
             return 0
 
     def close(self) -> None:
+        os.close(self.fd)
+
+
+class Timer(Alarm):
+    """Calls `callback()` in the loop at an absolute instant."""
+
+    def __init__(self, loop: Loop, callback: Callable[[], None], *, priority: int = 0) -> None:
+        """`priority` is the loop's, -2..2: callbacks of a higher one go first.
+
+        Raises InfrastructureError where the system has no timerfd.
+        """
+        super().__init__()
+        self._watcher = loop.io(self.fd, READ, True, priority)
+        self._watcher.start(callback)
+
+    def close(self) -> None:
         self._watcher.stop()
         self._watcher.close()
-        os.close(self.fd)
+        super().close()

@@ -23,6 +23,9 @@ WRITE_BYTES = 256 * 1024
 _READ_BYTES = 256 * 1024
 _MAX_US = 2**31 - 1
 
+KEPT_BYTES = 64 * 1024
+"""Of a body that is kept for a look; the rest is only counted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
@@ -67,15 +70,20 @@ class Connection:
 
     __slots__ = (
         "_address", "_buffer", "_complete", "_connecting", "_ended", "_framed", "_kept", "_loop", "_parser", "_reader",
-        "_started", "_surplus", "_unsent", "_view", "_writer", "body_bytes", "busy", "compute_us", "due_ns", "error", "open",
-        "payload", "queue_us", "sent_ns", "sock", "status",
+        "_started", "_surplus", "_unsent", "_view", "_writer", "body", "body_bytes", "busy", "compute_us", "due_ns", "error",
+        "open", "payload", "queue_us", "sent_ns", "sock", "status",
     )  # fmt: skip
 
-    def __init__(self, loop: Loop, address: Address, buffer: bytearray, ended: Callable[[Connection], None]) -> None:
-        """`buffer` is scratch memory that the connections of one loop may share. Raises OSError when out of descriptors."""
+    def __init__(
+        self, loop: Loop, address: Address, buffer: bytearray, ended: Callable[[Connection], None], *, keep: bool = False
+    ) -> None:
+        """`buffer` is scratch memory that the connections of one loop may share; with `keep` the beginning of each reply's body
+        is in `body`. Raises OSError when out of descriptors.
+        """
         self._loop, self._address, self._ended = loop, address, ended
         self._buffer, self._view = buffer, memoryview(buffer)
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self.body: bytearray | None = bytearray() if keep else None
         self._reader: Watcher | None = None
         self._writer: Watcher | None = None
         self._unsent: memoryview | None = None
@@ -134,6 +142,7 @@ class Connection:
                 watcher.stop()
                 watcher.close()
         self._reader = self._writer = self._unsent = None
+        self._parser = None  # a cycle that no collector will see while a load runs
         self.sock.close()
 
     def _forget(self) -> None:
@@ -141,6 +150,8 @@ class Connection:
         self.status = self.body_bytes = 0
         self.queue_us = self.compute_us = -1
         self.error: str | None = None
+        if self.body is not None:
+            self.body.clear()
 
     def _end(self, error: str | None, *, reusable: bool = False) -> None:
         self.error = error
@@ -219,6 +230,8 @@ class Connection:
 
     def on_body(self, body: bytes) -> None:
         self.body_bytes += len(body)
+        if self.body is not None and len(self.body) < KEPT_BYTES:
+            self.body += body
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()

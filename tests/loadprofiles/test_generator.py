@@ -57,6 +57,9 @@ class Load:
         else:
             offsets = np.zeros(64, np.int64)
             fields |= {"users": users, "connections": users}
+            if changes := more.pop("changes", None):
+                np.save(self.folder / "changes.npy", np.array(changes, np.int64))
+                fields["changes"] = str(self.folder / "changes.npy")
         np.save(order, schedule.payload_order(0, len(offsets), 1))
         return Plan(
             host="127.0.0.1",
@@ -210,6 +213,85 @@ def test_closed_loop_on_a_server_that_resets_is_bounded_and_counted(load: Load) 
     reply, _ = load.run("reset", users=4, duration=0.4)
     assert reply.succeeded == 0
     assert 4 <= reply.failed <= 4 * 25
+
+
+def test_users_join_and_leave_when_the_plan_says(load: Load) -> None:
+    ms = 1_000_000
+    changes = [[0, 1], [200 * ms, 3], [400 * ms, -2], [500 * ms, -2], [500 * ms, 1], [700 * ms, 4]]
+    reply, records = load.run("slow-10", users=5, duration=0.9, changes=changes)
+    assert (reply.failed, reply.max_in_flight) == (0, 5)
+    middles_ms = [(100, 1), (300, 4), (450, 2), (600, 1), (800, 5)]
+    for at_ms, users in middles_ms:
+        # A user that leaves ends its request first; 20 ms around the middle nobody comes or goes.
+        at_ns = reply.start_ns + at_ms * ms
+        open_then = (records["sent_ns"] <= at_ns) & (records["done_ns"] > at_ns)
+        assert users - 1 <= open_then.sum() <= users, f"at {at_ms} ms"
+    in_gap = (records["sent_ns"] > reply.start_ns + 530 * ms) & (records["sent_ns"] < reply.start_ns + 690 * ms)
+    assert 8 <= in_gap.sum() <= 17  # one user, 10 ms each
+
+
+def test_all_users_may_leave_and_come_back(load: Load) -> None:
+    ms = 1_000_000
+    reply, records = load.run("good", users=2, duration=0.4, changes=[[0, 2], [100 * ms, -2], [300 * ms, 2]])
+    offsets = records["sent_ns"] - reply.start_ns
+    assert not np.any((offsets > 130 * ms) & (offsets < 300 * ms))
+    assert (offsets > 300 * ms).sum() > 2
+    assert reply.window_ns == 400 * ms
+
+
+def test_users_who_rest_after_an_error_may_leave_too(load: Load) -> None:
+    ms = 1_000_000
+    reply, records = load.run("reset", users=4, duration=0.5, changes=[[0, 4], [200 * ms, -4]])
+    offsets = records["sent_ns"] - reply.start_ns
+    assert reply.failed == reply.planned > 4
+    assert offsets.max() < 230 * ms
+
+
+@pytest.mark.parametrize("changes", [[[0, 3]], [[0, 1], [5, -2]], [[5, 1], [0, 1]]])
+def test_changes_that_do_not_fit_are_an_error(load: Load, changes: list[list[int]]) -> None:
+    with pytest.raises(InfrastructureError, match="the load plan's users are not in order, or not 0 to 2 at a time"):
+        load.run("good", users=2, changes=changes)
+
+
+def test_a_closed_loop_ends_after_its_requests(load: Load, server: Server) -> None:
+    reply, records = load.run("slow-5", users=4, duration=20, requests=50)
+    assert (reply.planned, reply.succeeded, reply.max_in_flight) == (50, 50, 4)
+    assert len(server.received) == 50
+    assert reply.active_ns < 5e9
+    assert len(records) == 50
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "expect", "error"),
+    [
+        ("empty", {"expect_body": "some"}, "empty body"),
+        ("empty", {"expect_body_bytes": 10}, "empty body"),
+        ("good", {"expect_body": "json"}, "body is not a JSON document"),
+        ("cut-json", {"expect_body": "json"}, "body is not a JSON document"),
+        ("truncated", {"expect_body": "some"}, "connection closed in the middle of a reply"),
+        ("json", {"expect_body": "json", "expect_outputs": ""}, "body has no outputs of the Open Inference Protocol"),
+        ("oip-other", {"expect_body": "json", "expect_outputs": "y FP32 1x2"}, "outputs y FP32 1x3 instead of y FP32 1x2"),
+    ],
+)
+def test_bodies_that_are_not_what_was_promised_fail(load: Load, behaviour: str, expect: dict[str, Any], error: str) -> None:
+    reply, _ = load.run(behaviour, rate=100, duration=0.2, **{"expect_body_bytes": None, **expect})
+    assert (reply.succeeded, reply.failed) == (0, 20)
+    assert reply.errors == {error: 20}
+
+
+def test_good_documents_succeed(load: Load) -> None:
+    for behaviour, outputs in (("json", None), ("oip", ""), ("oip", "y FP32 1x2")):
+        reply, _ = load.run(
+            behaviour, rate=100, duration=0.2, expect_body_bytes=None, expect_body="json", expect_outputs=outputs
+        )
+        assert (reply.succeeded, reply.errors) == (20, {})
+
+
+def test_a_share_of_faults_is_counted_as_such_and_the_others_are_good(load: Load) -> None:
+    more = {"expect_body_bytes": None, "expect_body": "some"}
+    reply, records = load.run("every-other-empty", users=1, duration=5, requests=100, **more)
+    assert (reply.succeeded, reply.errors) == (50, {"empty body": 50})
+    assert set(records["bytes"][records["outcome"] == samples.FAILED]) == {0}
 
 
 def test_a_large_body_arrives_whole_and_does_not_hold_up_the_schedule(load: Load, server: Server) -> None:

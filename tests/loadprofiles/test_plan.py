@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
+from harness.timeline import Timeline
 from loadprofiles.plan import Plan, Reply, StopRule
 
 OPEN = Plan(
@@ -42,6 +43,7 @@ REPLY = Reply(
     in_flight_integral_ns=4,
     locust_requests=8,
     locust_failures=2,
+    seconds=Timeline(edges_ns=(1, 2, 3), values={"loop_lag_ms": (0.5, None)}),
 )
 
 

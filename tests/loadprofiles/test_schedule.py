@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.errors import UsageError
-from harness.nouns import LoadProfile
-from loadprofiles.schedule import MAX_ARRIVALS, NS_PER_S, arrivals, payload_order
+from harness.nouns import LoadProfile, Segment
+from loadprofiles.schedule import MAX_ARRIVALS, NS_PER_S, arrivals, of_trace, payload_order, user_changes
+from loadprofiles.traces import Trace
 
 RATES = st.floats(min_value=0.5, max_value=5000)
 DURATIONS = st.floats(min_value=0.01, max_value=5)
@@ -102,3 +103,126 @@ def test_payload_order_depends_on_the_seed_and_needs_payloads() -> None:
         payload_order(0, 10, 0)
     with pytest.raises(UsageError):
         payload_order(0, 10, 70_000)
+
+
+LEVELS = st.floats(min_value=0, max_value=300)
+SEGMENTS = st.lists(
+    st.builds(lambda d, a, b: Segment(duration_s=d, start=a, end=b), st.floats(min_value=0.05, max_value=5), LEVELS, LEVELS),
+    min_size=1,
+    max_size=6,
+).filter(lambda found: any(each.start + each.end > 0.5 for each in found))
+
+
+def shaped(kind: str, segments: list[Segment], seed: int = 0, users: int | None = None) -> LoadProfile:
+    whole_s = sum(each.duration_s for each in segments)
+    return LoadProfile(arrivals=kind, duration_s=whole_s, seed=seed, segments=tuple(segments), users=users)
+
+
+def cumulative(segments: list[Segment], at_s: np.ndarray) -> np.ndarray:
+    """The expected number of requests until each instant: the trapezes of the segments, in full or cut."""
+    total, begins = np.zeros_like(at_s), 0.0
+    for each in segments:
+        t = np.clip(at_s - begins, 0, each.duration_s)
+        total += each.start * t + (each.end - each.start) * t * t / (2 * each.duration_s)
+        begins += each.duration_s
+    return total
+
+
+@settings(max_examples=150, deadline=None)
+@given(kind=st.sampled_from(["constant", "poisson"]), segments=SEGMENTS, seed=SEEDS)
+def test_arrivals_follow_the_cumulative_rate(kind: str, segments: list[Segment], seed: int) -> None:
+    load = shaped(kind, segments, seed)
+    offsets = arrivals(load)
+    assert np.all(np.diff(offsets) >= 0)
+    assert np.all((offsets >= 0) & (offsets < round(load.duration_s * NS_PER_S)))
+    total = float(cumulative(segments, np.array([load.duration_s]))[0])
+    reached = cumulative(segments, offsets / NS_PER_S)
+    if kind == "constant":
+        assert abs(len(offsets) - total) <= 1 + 1e-6
+        assert np.abs(reached - np.arange(len(offsets))).max() < 1e-3 * max(1.0, total)
+    else:
+        assert len(offsets) == max(1, round(total))
+        # By the cumulative rate they are the same Poisson arrivals that a constant rate has.
+        flat = arrivals(profile("poisson", len(offsets), 1, seed)) / NS_PER_S
+        assert np.abs(reached / total - flat).max() < 1e-6
+
+
+@settings(max_examples=60, deadline=None)
+@given(kind=st.sampled_from(["constant", "poisson"]), rate=st.integers(1, 500), cuts=st.lists(st.integers(1, 9), max_size=4))
+def test_segments_of_one_rate_are_a_constant_rate(kind: str, rate: int, cuts: list[int]) -> None:
+    lengths = [*cuts, 1]
+    flat = arrivals(profile(kind, rate, sum(lengths), 3))
+    parts = arrivals(shaped(kind, [Segment(duration_s=length, start=rate, end=rate) for length in lengths], 3))
+    assert len(parts) == len(flat)
+    assert np.abs(parts - flat).max() <= 100
+
+
+def test_a_ramp_of_poisson_arrivals_has_the_law_of_its_rate() -> None:
+    ramp = [Segment(duration_s=10, start=0, end=200)]
+    seconds = np.concatenate([arrivals(shaped("poisson", ramp, seed)) for seed in range(20)]) / NS_PER_S
+    assert len(seconds) == 20_000
+    assert stats.kstest(seconds, lambda t: (t / 10) ** 2).pvalue > 1e-3
+
+
+@settings(max_examples=100, deadline=None)
+@given(segments=SEGMENTS)
+def test_users_are_the_whole_part_of_the_level(segments: list[Segment]) -> None:
+    load = shaped("closed", segments, users=300)
+    changes = user_changes(load)
+    assert np.all(np.diff(changes[:, 0]) >= 0)
+    present = np.cumsum(changes[:, 1])
+    assert present.min(initial=0) >= 0
+    begins = 0.0
+    for each in segments:
+        for share in (0.25, 0.5, 0.75):
+            level = each.start + share * (each.end - each.start)
+            if abs(level - round(level)) < 1e-3:
+                continue
+            at = (begins + share * each.duration_s) * NS_PER_S
+            users = int(changes[changes[:, 0] <= at, 1].sum())
+            assert users == (math.floor(level) if each.end >= each.start else math.ceil(level))
+        begins += each.duration_s
+
+
+def test_users_join_and_leave_when_said() -> None:
+    up_and_down = [
+        Segment(duration_s=2, start=1, end=3),
+        Segment(duration_s=1, start=1, end=1),
+        Segment(duration_s=2, start=2, end=0),
+    ]
+    s = NS_PER_S
+    assert user_changes(shaped("closed", up_and_down, users=3)).tolist() == [
+        [0, 1], [s, 1], [2 * s, 1], [2 * s, -2], [3 * s, 1], [4 * s, -1], [5 * s, -1],
+    ]  # fmt: skip
+    assert user_changes(LoadProfile(arrivals="closed", duration_s=1, seed=0, users=4)).tolist() == [[0, 4]]
+    with pytest.raises(UsageError, match="no users"):
+        user_changes(profile("poisson", 1, 1))
+
+
+def test_recorded_arrivals_are_replayed_as_they_are() -> None:
+    trace = Trace(name="t", span_ns=2 * NS_PER_S + 1, offsets_ns=np.array([0, 1, NS_PER_S, 2 * NS_PER_S]))
+    assert of_trace(trace, 1, 3, 0).tolist() == [0, 1, NS_PER_S, 2 * NS_PER_S]
+    assert of_trace(trace, 4, 3, 0).tolist() == [0, 0, NS_PER_S // 4, NS_PER_S // 2]
+    assert of_trace(trace, 1, 1.5, 0).tolist() == [0, 1, NS_PER_S]
+
+
+@settings(max_examples=60, deadline=None)
+@given(counts=st.lists(st.integers(0, 40), min_size=2, max_size=20), compress=st.sampled_from([1.0, 2.5, 60.0]), seed=SEEDS)
+def test_counts_per_interval_are_kept_exactly(counts: list[int], compress: float, seed: int) -> None:
+    trace = Trace(name="t", span_ns=60 * NS_PER_S * len(counts), counts=np.array(counts), interval_ns=60 * NS_PER_S)
+    whole_s = 60 * len(counts) / compress
+    offsets = of_trace(trace, compress, whole_s, seed)
+    edges = np.arange(len(counts) + 1) * 60 * NS_PER_S / compress
+    assert np.histogram(offsets, edges)[0].tolist() == counts
+    assert np.all(np.diff(offsets) >= 0)
+    half = of_trace(trace, compress, whole_s / 2, seed)
+    assert np.array_equal(half, offsets[: len(half)])  # a cut changes nothing before it
+
+
+def test_counts_are_placed_uniformly_and_a_huge_trace_is_refused_before_it_is_made() -> None:
+    trace = Trace(name="t", span_ns=2 * NS_PER_S, counts=np.array([5000, 0]), interval_ns=NS_PER_S)
+    seconds = of_trace(trace, 1, 2, 0) / NS_PER_S
+    assert stats.kstest(seconds, "uniform").pvalue > 1e-3
+    huge = Trace(name="t", span_ns=2 * NS_PER_S, counts=np.array([10**9, 10**9]), interval_ns=NS_PER_S)
+    with pytest.raises(UsageError, match="over 20,000,000 requests"):
+        of_trace(huge, 1, 2, 0)

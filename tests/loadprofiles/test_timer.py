@@ -71,6 +71,34 @@ def test_the_monitor_sees_a_loop_that_was_held_up() -> None:
     assert (monitor.waited_s is None) == (run_queue_wait_s() is None)
 
 
+def test_the_monitor_tells_the_seconds_apart() -> None:
+    loop, ticks, seconds = HandLoop(), list[int](), list[int]()
+    start = time.monotonic_ns()
+    monitor = Monitor(loop, start, ticks.append, lambda: seconds.append(1))
+    loop.turn_until(lambda: time.monotonic_ns() - start > 1_100 * MS)
+    time.sleep(0.15)
+    loop.turn_until(lambda: time.monotonic_ns() - start > 1_500 * MS)
+    monitor.close()
+    told = monitor.seconds()
+    assert len(seconds) == 1
+    assert told.edges_ns[0] == start
+    assert [0.9 < length < 1.3 for length in told.lengths_s()] == [True, False]
+    first, second = told.values["loop_lag_ms"]
+    assert second is not None
+    assert second > 100
+    assert first is not None
+    busy = told.mean("generator_cpu")
+    assert busy is not None
+    assert 0 < busy < 2
+    assert monitor.cpu_peak == pytest.approx(told.values["generator_cpu"][0], rel=1e-3)
+
+
+def test_a_last_moment_is_left_out_of_the_seconds() -> None:
+    monitor = Monitor(HandLoop(), time.monotonic_ns(), lambda _: None, lambda: None)
+    monitor.close()
+    assert len(monitor.seconds()) == 0
+
+
 def test_p99_is_the_nearest_rank() -> None:
     assert p99_ms([]) is None
     assert p99_ms([5 * MS]) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import socket
 import threading
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadprofiles.transport import Connection, resolve, server_timing_us
+from loadprofiles.transport import KEPT_BYTES, Connection, resolve, server_timing_us
 from tests.loadprofiles.loop import HandLoop
 from tests.loadprofiles.server import BODY, CLOSING, REPLIES
 
@@ -18,11 +19,11 @@ from tests.loadprofiles.server import BODY, CLOSING, REPLIES
 class Pair:
     """A connection of ours and the server's end of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool = False) -> None:
         self.loop, self.ended = HandLoop(), list[Connection]()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             address = resolve("127.0.0.1", listener.getsockname()[1])
-            self.connection = Connection(self.loop, address, Connection.buffer(), self.ended.append)
+            self.connection = Connection(self.loop, address, Connection.buffer(), self.ended.append, keep=keep)
             self.connection.connect_now(1)
             self.server, _ = listener.accept()
         self.server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -153,3 +154,44 @@ def test_server_timing(header: bytes, expected: tuple[int, int]) -> None:
 @given(st.binary(max_size=60))
 def test_server_timing_takes_anything(header: bytes) -> None:
     assert all(-1 <= value < 2**31 for value in server_timing_us(header))
+
+
+def test_a_closed_connection_is_gone_without_the_collector() -> None:
+    """Which does not run while a load does: hours of reconnects must not pile up."""
+
+    def alive() -> int:
+        return sum(type(each) is Connection for each in gc.get_objects())
+
+    pair = Pair()
+    pair.close()
+    del pair
+    gc.collect()
+    before = alive()
+    gc.disable()
+    try:
+        for _ in range(20):
+            pair = Pair()
+            assert pair.exchange([CLOSING["closes"]]).status == 200
+            pair.close()
+        assert alive() <= before + 1
+    finally:
+        gc.enable()
+
+
+def test_bodies_are_kept_only_when_wanted_and_only_their_beginning() -> None:
+    long = b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000
+    pair = Pair(keep=True)
+    for reply, size in ((long, 300_000), (REPLIES["good"], len(BODY))):
+        pair.connection.send(b"POST / HTTP/1.1\r\n\r\n")
+        sending = threading.Thread(target=pair.server.sendall, args=(reply,))
+        sending.start()
+        pair.loop.turn_until(lambda: bool(pair.ended))
+        sending.join()
+        ended = pair.ended.pop()
+        assert ended.body_bytes == size
+        assert ended.body is not None
+        assert len(ended.body) == size if size <= KEPT_BYTES else KEPT_BYTES <= len(ended.body) < 2 * 256 * 1024
+    pair.close()
+    plain = Pair()
+    assert plain.connection.body is None
+    plain.close()
