@@ -1,28 +1,32 @@
-"""What a run cost the machine: the server's CPU and memory, and what others took from the same cores.
+"""What a run cost the machine, and what others took from it meanwhile, second by second.
 
-Read from /proc at the start and the end of a run, memory also once a second between. Linux only; a figure the kernel does not
-give is None.
+The kernel's counters are read once a second and their differences kept. Linux only; a figure the kernel does not give is None.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+from harness.kernel import TICKS_PER_S, Counters, Reader
+from harness.timeline import Timeline
+
 _PERIOD_S = 1.0
+_SHORTEST_S = 0.2
+"""A last interval shorter than this says nothing: CPU time is counted in ticks of 10 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceUse:
     """Over one run: `server_cpu_s` of the server and its children, `steal_share` of the lane's CPU time taken by the
-    hypervisor, `foreign_share` of the server's CPUs used by anybody else. Shares are 0..1 of one run's CPU time."""
+    hypervisor, `foreign_share` of the server's CPUs used by anybody else. Shares are 0..1 of one run's CPU time.
+
+    `seconds` is what `interval` saw, second by second; None when nobody watched.
+    """
 
     wall_s: float
     server_cpus: int
@@ -30,19 +34,36 @@ class ResourceUse:
     peak_rss_bytes: int | None
     steal_share: float | None
     foreign_share: float | None
+    seconds: Timeline | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """Whom a meter watches: the server (process and CPUs), the CPUs of its lane, and the generator if it is on this machine."""
+
+    server_pid: int
+    server_cpus: tuple[int, ...]
+    lane_cpus: tuple[int, ...]
+    generator_pid: int | None = None
+    generator_cpus: tuple[int, ...] = ()
 
 
 class ResourceMeter:
-    """Meters one process on `server_cpus` between `start` and `stop`."""
+    """Meters one process on `server_cpus` between `start` and `stop`, and the load generator beside it when it is named."""
 
-    def __init__(self, pid: int, server_cpus: Sequence[int], lane_cpus: Sequence[int]) -> None:
-        self._pid, self._server_cpus, self._lane_cpus = pid, tuple(server_cpus), tuple(lane_cpus)
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
         self._peak_rss: int | None = None
+        self._rows: list[dict[str, float | None]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def start(self) -> ResourceMeter:
-        self._begin = (time.monotonic(), _cpu_times(), _process_cpu_s(self._pid))
+        watched = self._watched
+        self._reader = Reader([pid for pid in (watched.server_pid, watched.generator_pid) if pid is not None])
+        self._cpu_before = _process_cpu_s(watched.server_pid)
+        self._first = self._last = self._reader.read()
+        self._edges = [self._first.monotonic_ns]
         self._thread.start()
         return self
 
@@ -50,75 +71,140 @@ class ResourceMeter:
         self._ended.set()
         self._thread.join()
         self._sample_memory()
-        start, before, cpu_before = self._begin
-        after, cpu_after = _cpu_times(), _process_cpu_s(self._pid)
-        wall_s = time.monotonic() - start
-        server_cpu_s = None if cpu_before is None or cpu_after is None else cpu_after - cpu_before
+        after, cpu_after, watched = self._reader.read(), _process_cpu_s(self._watched.server_pid), self._watched
+        if after.monotonic_ns - self._last.monotonic_ns >= _SHORTEST_S * 1e9:
+            self._keep(after)
+        wall_s = (after.monotonic_ns - self._first.monotonic_ns) / 1e9
+        server_cpu_s = None if self._cpu_before is None or cpu_after is None else cpu_after - self._cpu_before
+        foreign = _busy_share(self._first, after, watched.server_cpus)
+        if foreign is not None:
+            foreign = None if server_cpu_s is None else max(0.0, foreign - server_cpu_s / (wall_s * len(watched.server_cpus)))
         return ResourceUse(
             wall_s=wall_s,
-            server_cpus=len(self._server_cpus),
+            server_cpus=len(watched.server_cpus),
             server_cpu_s=server_cpu_s,
             peak_rss_bytes=self._peak_rss,
-            steal_share=_steal_share(before, after, self._lane_cpus),
-            foreign_share=_foreign_share(before, after, self._server_cpus, server_cpu_s, wall_s),
+            steal_share=_steal_share(self._first, after, watched.lane_cpus),
+            foreign_share=foreign,
+            seconds=Timeline.of(self._edges, self._rows),
         )
 
     def _watch(self) -> None:
-        while not self._ended.wait(_PERIOD_S):
+        due = time.monotonic() + _PERIOD_S
+        while not self._ended.wait(max(0.0, due - time.monotonic())):
+            self._keep(self._reader.read())
             self._sample_memory()
+            due = max(due + _PERIOD_S, time.monotonic())
+
+    def _keep(self, now: Counters) -> None:
+        self._rows.append(interval(self._last, now, self._watched, self._reader.families))
+        self._edges.append(now.monotonic_ns)
+        self._last = now
 
     def _sample_memory(self) -> None:
         try:
-            rss = psutil.Process(self._pid).memory_info().rss
+            rss = psutil.Process(self._watched.server_pid).memory_info().rss
         except psutil.NoSuchProcess:
             return
         self._peak_rss = max(rss, self._peak_rss or 0)
 
 
+def interval(
+    before: Counters, after: Counters, watched: Watched, families: dict[int, tuple[int, ...]]
+) -> dict[str, float | None]:
+    """The signals between two readings; shares are 0..1, of one CPU where not said otherwise, and rates per second.
+
+    `steal` is of the lane's CPU time, `server_cpu` of the server's. `..._foreign` is the busy time of the server's or the
+    generator's CPUs that is neither's own; it can come out just below zero, since the kernel counts CPUs in ticks and threads
+    in ns. `cpu_pressure` is the time in which some task waited for a CPU, less what server and generator waited themselves.
+    """
+    wall_s = (after.monotonic_ns - before.monotonic_ns) / 1e9
+    server = _process(before, after, families.get(watched.server_pid, ()))
+    generator = _process(before, after, families.get(watched.generator_pid or -1, ()))
+    waited_s = (server.wait_s if server else 0.0) + (generator.wait_s if generator else 0.0)
+    pressure = {name: _grown(before.pressure_us[name], after.pressure_us[name]) for name in after.pressure_us}
+    cpu_pressure = pressure.get("cpu")
+    faults = [after.major_faults[pid] - before.major_faults.get(pid, 0) for pid in after.major_faults]
+    swap_ins, throttled = _grown(before.swap_ins, after.swap_ins), _grown(before.throttled, after.throttled)
+    clocks_ns = (after.realtime_ns - before.realtime_ns) - (after.monotonic_ns - before.monotonic_ns)
+    return {
+        "steal": _steal_share(before, after, watched.lane_cpus),
+        "server_cpu": None if server is None else server.cpu_s / (wall_s * max(1, len(watched.server_cpus))),
+        "generator_cpu": None if generator is None else generator.cpu_s / wall_s,
+        "server_foreign": _foreign(before, after, watched.server_cpus, watched.generator_cpus, server, generator, wall_s),
+        "generator_foreign": _foreign(before, after, watched.generator_cpus, watched.server_cpus, generator, server, wall_s),
+        "server_wait": None if server is None else server.wait_s / wall_s,
+        "generator_wait": None if generator is None else generator.wait_s / wall_s,
+        "server_switches": None if server is None else server.involuntary / wall_s,
+        "generator_switches": None if generator is None else generator.involuntary / wall_s,
+        "cpu_pressure": None if cpu_pressure is None else max(0.0, cpu_pressure / 1e6 - waited_s) / wall_s,
+        "memory_pressure": _per(pressure.get("memory"), wall_s * 1e6),
+        "io_pressure": _per(pressure.get("io"), wall_s * 1e6),
+        "major_faults": sum(faults) / wall_s if faults else None,
+        "swap_ins": _per(swap_ins, wall_s),
+        "throttled": _per(throttled, wall_s),
+        "clock_drift": abs(clocks_ns) / (wall_s * 1e3),
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _CpuTimes:
-    """Ticks of one CPU since boot."""
+class _Process:
+    """What a process and its children did in an interval, all threads together."""
 
-    busy: int
-    steal: int
-    total: int
-
-
-def _cpu_times() -> dict[int, _CpuTimes]:
-    """Per CPU, from /proc/stat: user nice system idle iowait irq softirq steal (guest time is inside user)."""
-    times = {}
-    try:
-        lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return {}
-    for line in lines:
-        name, *fields = line.split()
-        if name.startswith("cpu") and name != "cpu":
-            user, nice, system, idle, iowait, irq, softirq, steal = (int(field) for field in fields[:8])
-            busy = user + nice + system + irq + softirq
-            times[int(name[3:])] = _CpuTimes(busy=busy, steal=steal, total=busy + idle + iowait + steal)
-    return times
+    cpu_s: float
+    wait_s: float
+    involuntary: int
 
 
-def _steal_share(before: dict[int, _CpuTimes], after: dict[int, _CpuTimes], cpus: Sequence[int]) -> float | None:
-    total = sum(after[cpu].total - before[cpu].total for cpu in cpus if cpu in before and cpu in after)
-    if total <= 0:
-        return None
-    return sum(after[cpu].steal - before[cpu].steal for cpu in cpus if cpu in before and cpu in after) / total
+def _process(before: Counters, after: Counters, family: Sequence[int]) -> _Process | None:
+    """A thread that ended in the interval is left out: what it did last is not told."""
+    cpu_ns = wait_ns = involuntary = 0
+    seen = False
+    for key, now in after.threads.items():
+        if key[0] in family:
+            seen, then = True, before.threads.get(key)
+            cpu_ns += now.cpu_ns - (then.cpu_ns if then else 0)
+            wait_ns += now.wait_ns - (then.wait_ns if then else 0)
+            involuntary += now.involuntary - (then.involuntary if then else 0)
+    return _Process(cpu_s=cpu_ns / 1e9, wait_s=wait_ns / 1e9, involuntary=involuntary) if seen else None
 
 
-def _foreign_share(
-    before: dict[int, _CpuTimes],
-    after: dict[int, _CpuTimes],
+def _foreign(
+    before: Counters,
+    after: Counters,
     cpus: Sequence[int],
-    server_cpu_s: float | None,
+    others_cpus: Sequence[int],
+    owner: _Process | None,
+    other: _Process | None,
     wall_s: float,
 ) -> float | None:
-    """Busy time of the server's CPUs that was not the server's, as a share of the time there was."""
-    if server_cpu_s is None or wall_s <= 0 or any(cpu not in before or cpu not in after for cpu in cpus):
+    busy = _busy_share(before, after, cpus)
+    if busy is None or owner is None:
         return None
-    busy_s = sum(after[cpu].busy - before[cpu].busy for cpu in cpus) / _TICKS_PER_S
-    return max(0.0, busy_s - server_cpu_s) / (wall_s * len(cpus))
+    own_s = owner.cpu_s + (other.cpu_s if other and set(cpus) & set(others_cpus) else 0.0)
+    return busy - own_s / (wall_s * len(cpus))
+
+
+def _busy_share(before: Counters, after: Counters, cpus: Sequence[int]) -> float | None:
+    """Share of the CPUs' time in which they ran anything at all."""
+    wall_s = (after.monotonic_ns - before.monotonic_ns) / 1e9
+    if not cpus or wall_s <= 0 or any(cpu not in before.cpus or cpu not in after.cpus for cpu in cpus):
+        return None
+    return sum(after.cpus[cpu].busy - before.cpus[cpu].busy for cpu in cpus) / TICKS_PER_S / (wall_s * len(cpus))
+
+
+def _steal_share(before: Counters, after: Counters, cpus: Sequence[int]) -> float | None:
+    both = [(before.cpus[cpu], after.cpus[cpu]) for cpu in dict.fromkeys(cpus) if cpu in before.cpus and cpu in after.cpus]
+    total = sum(now.total - then.total for then, now in both)
+    return sum(now.steal - then.steal for then, now in both) / total if total > 0 else None
+
+
+def _grown(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before
+
+
+def _per(amount: float | None, unit: float) -> float | None:
+    return None if amount is None else amount / unit
 
 
 def _process_cpu_s(pid: int) -> float | None:
