@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli_autoscale import autoscale
 from harness.depth import DEPTHS
 from harness.errors import LoadstoneError, UsageError
 from harness.request import OBJECTIVES
@@ -113,54 +114,119 @@ def bench(
 @cli.command()
 @click.argument("model")
 @click.option("--backend", "--backends", "backends", help="Comma-separated; default: all.")
+@click.option("--target", default="host", show_default=True, help="From `loadstone targets`, or Neo's TargetPlatform in JSON.")
+@click.option("--options", "target_options", default="", help="Neo's CompilerOptions for the target, in JSON.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--shape", "shapes", multiple=True, help="NAME=1x128: fixes an input of an ONNX file with dynamic axes.")
 @click.option("--out", type=click.Path(path_type=Path), help="Copy the artifacts here as well.")
 @click.option("--json", "as_json", is_flag=True)
-def compile(model: str, backends: str | None, threads: int, shapes: Sequence[str], out: Path | None, as_json: bool) -> None:
+def compile(
+    model: str,
+    backends: str | None,
+    target: str,
+    target_options: str,
+    threads: int,
+    shapes: Sequence[str],
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Compile MODEL, check it against its fp32 reference, and keep the artifact in the cache."""
     from harness.commands import single
 
-    given = tuple(_shape(text) for text in shapes)
-    raise SystemExit(single.compile_model(model, _names(backends), threads, given, out, as_json=as_json))
+    names, given = _names(backends), tuple(_shape(text) for text in shapes)
+    raise SystemExit(single.compile_model(model, names, threads, given, out, target, target_options, as_json=as_json))
 
 
 @cli.command()
-@click.argument("model")
+@click.argument("model", required=False)
 @click.option("--backend", default="ort", show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 chooses a free one.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-def serve(model: str, backend: str, host: str, port: int, threads: int) -> None:
-    """Compile MODEL if need be and serve it over HTTP (Open Inference Protocol v2 and SageMaker's contract) until stopped."""
+@click.option("--truth", metavar="LAW", help="Instead of a model: known answer times, as 'exponential:10ms; servers=1'.")
+@click.option("--log", type=click.Path(path_type=Path), help="With --truth: every request's times, as .npy, when stopped.")
+def serve(model: str | None, backend: str, host: str, port: int, threads: int, truth: str | None, log: Path | None) -> None:
+    """Compile MODEL if need be and serve it over HTTP (Open Inference Protocol v2 and SageMaker's contract) until stopped.
+
+    With --truth, serve no model but answers whose times follow a law exactly, to check any load generator against:
+    `python -m harness.truth --help` has the laws and options.
+    """
+    if (model is None) == (truth is None):
+        raise UsageError("serve what? `loadstone serve resnet50`, or `loadstone serve --truth exponential:10ms`, and not both")
+    if truth is not None:
+        from harness.commands.truth import serve_truth
+
+        raise SystemExit(serve_truth(truth, host, port, log))
     from harness.commands import single
 
-    raise SystemExit(single.serve_model(model, backend, host, port, threads))
+    raise SystemExit(single.serve_model(str(model), backend, host, port, threads))
 
 
 @cli.command()
 @click.argument("url")
-@click.option("--profile", default="poisson", show_default=True, help="See `loadstone profiles`.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests per second, for an open loop.")
-@click.option("--users", type=click.IntRange(min=1), help="For the closed loop.")
-@click.option("--duration", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True, help="Seconds.")
-@click.option("--payload", type=click.Path(path_type=Path), help="Folder of requests; default: seeded ones.")
+@click.option(
+    "--profile", default="poisson", show_default=True, help="A name from `loadstone profiles`, or a .toml or .json file."
+)
+@click.option("--rate", type=float, help="Requests per second, for an open loop.")
+@click.option("--users", type=int, help="For a closed loop.")
+@click.option("--duration", type=float, help="Seconds; default: the profile's own.")
+@click.option("--requests", type=int, help="End a closed loop after this many.")
+@click.option("--trace", help="CSV file of arrivals, or of counts per interval, for --profile trace.")
+@click.option("--compress", type=float, help="Replay the trace this many times as fast.")
+@click.option("--protocol", type=click.Choice(("oip", "sagemaker", "json", "bytes")), help="Default: as the URL says.")
+@click.option("--payload", type=click.Path(path_type=Path), help="File or folder of requests; default (oip): seeded ones.")
+@click.option("--content-type", help="Of raw payloads; default: by their suffix.")
+@click.option("--header", "headers", multiple=True, help="NAME: VALUE, sent with every request; may be repeated.")
+@click.option("--timeout", type=click.FloatRange(0.001, 3600), default=30.0, show_default=True, help="Seconds for one request.")
+@click.option(
+    "--in-flight", type=click.IntRange(1, 10_000), default=128, show_default=True, help="Most open at a time (open loop)."
+)
+@click.option("--slo", help="Such as 'p99<100ms': exit 0 when met, 1 when missed, 4 when the run cannot tell.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="New folder for result.json, the raw samples and the schedule.")
 @click.option("--json", "as_json", is_flag=True)
 def load(
     url: str,
     profile: str,
     rate: float | None,
     users: int | None,
-    duration: float,
+    duration: float | None,
+    requests: int | None,
+    trace: str | None,
+    compress: float | None,
+    protocol: str | None,
     payload: Path | None,
+    content_type: str | None,
+    headers: Sequence[str],
+    timeout: float,
+    in_flight: int,
+    slo: str | None,
     seed: int,
+    out: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure the model at URL (http://HOST:PORT/v2/models/NAME) under one load."""
-    from harness.commands import single
+    """Measure any http endpoint under one load: Open Inference Protocol v2, SageMaker's /invocations, plain JSON or bytes."""
+    from harness.commands import load as loading
+    from loadprofiles.registry import Figures
 
-    raise SystemExit(single.load_url(url, profile, rate, users, duration, payload, seed, as_json=as_json))
+    asked = loading.LoadRequest(
+        url=url,
+        profile=profile,
+        figures=Figures(duration_s=duration, rate_per_s=rate, users=users, requests=requests, trace=trace, compress=compress),
+        seed=seed,
+        protocol=protocol,
+        payload=payload,
+        content_type=content_type,
+        headers=tuple(headers),
+        timeout_s=timeout,
+        in_flight=in_flight,
+        slo=slo,
+        out=out,
+    )
+    raise SystemExit(loading.load_url(asked, as_json=as_json))
+
+
+cli.add_command(autoscale)
 
 
 @cli.command()
@@ -198,6 +264,16 @@ def instances(as_json: bool) -> None:
     from harness.commands import lists
 
     raise SystemExit(lists.instances(as_json=as_json))
+
+
+@cli.command()
+@click.option("--arch", help="Only those of x86_64, x86, arm64, armv7, cuda or neuron.")
+@click.option("--json", "as_json", is_flag=True)
+def targets(arch: str | None, as_json: bool) -> None:
+    """What a model can be compiled for: hardware by name, what it computes in, and what building for it takes."""
+    from harness.commands import targets as listing
+
+    raise SystemExit(listing.targets(arch, as_json=as_json))
 
 
 @cli.command()

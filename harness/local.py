@@ -56,7 +56,7 @@ def workbench(cache: Path, compile_timeout_s: float) -> Workbench:
         build=build,
         serve=_serve,
         generator=_generator,
-        meter=lambda pid, server_cpus, lane_cpus: ResourceMeter(pid, server_cpus, lane_cpus).start(),
+        meter=lambda watched: ResourceMeter(watched).start(),
         prove_generator=prove_generator,
     )
 

@@ -161,17 +161,18 @@ def in_flight_ns(samples: Samples) -> int | None:
 
 
 def violated(samples: Samples, slo: SLO) -> NDArray[np.bool_]:
-    """For each planned request, in the order due, whether it broke the SLO: slower than the limit since it was due, failed,
-    dropped or undrained."""
+    """Shape (n, limits): for each planned request, in the order due, and each limit of the SLO, whether the request broke it:
+    slower than the limit since it was due, failed, dropped or undrained."""
     ordered = samples[np.argsort(samples["due_ns"], kind="stable")]
-    slow = ordered["done_ns"] - ordered["due_ns"] > slo.limit_ms * _NS_PER_MS
-    return np.asarray((ordered["outcome"] != SUCCEEDED) | slow, dtype=np.bool_)
+    limits_ns = np.array([limit.limit_ms * _NS_PER_MS for limit in slo.limits])
+    slow = (ordered["done_ns"] - ordered["due_ns"])[:, None] > limits_ns
+    return np.asarray((ordered["outcome"] != SUCCEEDED)[:, None] | slow, dtype=np.bool_)
 
 
-def violations(samples: Samples, slo: SLO) -> tuple[int, int]:
-    """(n, violations) over all planned requests of a run; see `violated`."""
+def violations(samples: Samples, slo: SLO) -> tuple[int, tuple[int, ...]]:
+    """(n, violations of each limit) over all planned requests of a run; see `violated`."""
     broken = violated(samples, slo)
-    return broken.size, int(broken.sum())
+    return len(broken), tuple(int(count) for count in broken.sum(axis=0))
 
 
 def cdf(samples: Samples, points: int = 200) -> tuple[tuple[float, float], ...]:

@@ -7,6 +7,7 @@ figures. A value that was not measured is None and its owner says why; it is nev
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,9 @@ class CompileOptions:
 
     backend: str
     target: str = "host"
+    """What it is compiled for, as it was asked for: `host`, a name of the target table, or Neo's TargetPlatform in JSON."""
+    target_options: str = ""
+    """Neo's CompilerOptions for the target, in JSON."""
     precision: str = "fp32"
     threads: int = 1
     optimisation_level: int = 3
@@ -139,14 +143,34 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch of a load over which its level goes linearly from `start` to `end`: requests per second in an open loop, users
+    in a closed one."""
+
+    duration_s: float
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadProfile:
-    """One load: `constant` or `poisson` arrivals at `rate_per_s` (open loop), or `closed` with `users`."""
+    """One load: `constant` or `poisson` arrivals at `rate_per_s`, or those of a recorded `trace` (open loops), or `closed` with
+    `users`. With `segments` the rate or the number of users follows them, and they add up to `duration_s`."""
 
     arrivals: str
     duration_s: float
     seed: int
     rate_per_s: float | None = None
+    """None where the rate changes over time."""
     users: int | None = None
+    """Of a closed loop: the highest number at any time."""
+    segments: tuple[Segment, ...] = ()
+    requests: int | None = None
+    """A closed loop ends after this many, at the latest after `duration_s`."""
+    trace: str | None = None
+    """Path of the arrivals' file."""
+    compress: float = 1.0
+    """The trace is replayed this many times as fast as it was recorded."""
 
     @property
     def open_loop(self) -> bool:
@@ -184,17 +208,60 @@ class Validity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SLO:
-    """`metric` quantile `quantile` (0..1) must stay at or below `limit_ms`; errors at or below `max_error_ratio`."""
+class LatencyLimit:
+    """The `quantile` (0..1) of the latency must stay at or below `limit_ms`."""
 
     quantile: float
     limit_ms: float
-    max_error_ratio: float = 0.001
+
+    @property
+    def allowed(self) -> float:
+        """The share of requests that may be slower, 0..1."""
+        return 1 - self.quantile
+
+    def __str__(self) -> str:
+        return f"p{_plain(round(100 * self.quantile, 7))}<{_plain(self.limit_ms)}ms"
+
+
+DEFAULT_ERROR_RATIO = 0.001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SLO:
+    """Every one of `limits` (at least one, each quantile once) must hold, and errors stay at or below `max_error_ratio`.
+
+    Written out as `slo.parse` reads it; the error limit only where it is not the default.
+    """
+
+    limits: tuple[LatencyLimit, ...]
+    max_error_ratio: float = DEFAULT_ERROR_RATIO
     source: str = "given"
     """`given` by the user, or how the default was derived."""
 
+    def __post_init__(self) -> None:
+        if not self.limits or len({limit.quantile for limit in self.limits}) < len(self.limits):
+            raise ValueError(f"an SLO needs at least one latency limit and each quantile once, got {self.limits}")
+
+    @property
+    def tail(self) -> LatencyLimit:
+        """The limit on the highest quantile: the one to show where there is room for one."""
+        return max(self.limits, key=lambda limit: limit.quantile)
+
+    @property
+    def longest_ms(self) -> float:
+        """The longest of the limits: no answer is worth waiting for much beyond it."""
+        return max(limit.limit_ms for limit in self.limits)
+
     def __str__(self) -> str:
-        return f"p{self.quantile * 100:g}<{self.limit_ms:g}ms"
+        said = [str(limit) for limit in self.limits]
+        if self.max_error_ratio != DEFAULT_ERROR_RATIO:
+            said.append(f"errors<{_plain(round(100 * self.max_error_ratio, 10))}%")
+        return ",".join(said)
+
+
+def _plain(value: float) -> str:
+    """The shortest digits that read back as `value`, without an exponent."""
+    return f"{Decimal(repr(float(value))).normalize():f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,12 +292,13 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One open-loop run seen as evidence on the SLO: `violations` of `n` requests were slower than the limit or not
-    answered well."""
+    """One open-loop run seen as evidence on the SLO. Of `n` requests `lost` were not answered well; `violations` counts, limit
+    by limit of the SLO, those slower than it or lost."""
 
     rate_per_s: float
     n: int
-    violations: int
+    violations: tuple[int, ...]
+    lost: int
     duration_s: float
     block: int
 

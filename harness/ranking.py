@@ -87,7 +87,12 @@ class _Rated:
 
 
 def rank(
-    entries: Sequence[Entry], objective: str, rng: np.random.Generator, *, reference_rate_per_s: float | None = None
+    entries: Sequence[Entry],
+    objective: str,
+    rng: np.random.Generator,
+    *,
+    reference_rate_per_s: float | None = None,
+    tie_ratio: float = TIE_RATIO,
 ) -> Ranking:
     """Order `entries` (ids unique) by `objective`, one of `OBJECTIVES`; the order of `entries` does not matter.
 
@@ -113,7 +118,7 @@ def rank(
     rated.sort(key=lambda each: (each.log, each.id))
     chances = _probability_best(rated, rng)
     words = _words(objective, quantile, reference_rate_per_s)
-    places = tuple(_places(_groups(rated), chances, objective, words))
+    places = tuple(_places(_groups(rated, tie_ratio), chances, objective, words, tie_ratio))
     return Ranking(
         objective=objective,
         metric=metric,
@@ -139,7 +144,7 @@ def _rate(entry: Entry, objective: str, quantile: str | None) -> _Rated | str:
         return figure.reason or f"no figure for {objective}"
     if not 0 < figure.value < math.inf:
         return f"its figure for {objective}, {figure.value:g}, cannot be compared as a ratio"
-    spread = _log_error(figure)
+    spread = log_error(figure)
     if spread is None:
         return f"its figure for {objective} has no interval"
     between = (entry.replicate_log_sd or 0.0) ** 2 / max(1, entry.replicates)
@@ -159,7 +164,7 @@ def _figure(entry: Entry, objective: str, quantile: str | None) -> Estimate:
     return Estimate(value=seen.value, low=seen.low, high=seen.high, reason=seen.reason)
 
 
-def _log_error(figure: Estimate) -> float | None:
+def log_error(figure: Estimate) -> float | None:
     """Standard error of ln(value): the width of the 95 % interval, or twice its known half; None without an interval."""
     if not figure.value:
         return None
@@ -169,18 +174,18 @@ def _log_error(figure: Estimate) -> float | None:
     return max(0.0, sum(known) / len(known)) / Z_95 if known else None
 
 
-def _ties(best: _Rated, other: _Rated) -> bool:
+def _ties(best: _Rated, other: _Rated, tie_ratio: float) -> bool:
     gap = abs(other.log - best.log)
-    return gap <= Z_95 * math.hypot(best.error, other.error) or gap < math.log(TIE_RATIO)
+    return gap <= Z_95 * math.hypot(best.error, other.error) or gap < math.log(tie_ratio)
 
 
-def _groups(rated: Sequence[_Rated]) -> list[list[_Rated]]:
+def _groups(rated: Sequence[_Rated], tie_ratio: float) -> list[list[_Rated]]:
     groups: list[list[_Rated]] = []
     rest = list(rated)
     while rest:
         best = rest[0]
-        groups.append([each for each in rest if _ties(best, each)])
-        rest = [each for each in rest if not _ties(best, each)]
+        groups.append([each for each in rest if _ties(best, each, tie_ratio)])
+        rest = [each for each in rest if not _ties(best, each, tie_ratio)]
     return groups
 
 
@@ -206,7 +211,11 @@ def _ratio(own: _Rated, best: _Rated, objective: str) -> Estimate:
 
 
 def _places(
-    groups: Sequence[Sequence[_Rated]], chances: Mapping[str, float], objective: str, words: tuple[str, str]
+    groups: Sequence[Sequence[_Rated]],
+    chances: Mapping[str, float],
+    objective: str,
+    words: tuple[str, str],
+    tie_ratio: float,
 ) -> list[Place]:
     places: list[Place] = []
     for number, group in enumerate(groups, 1):
@@ -222,7 +231,7 @@ def _places(
                     figure=each.figure,
                     ratio=ratio,
                     probability_best=chances[each.id],
-                    reason=_reason(each, best, ratio, number == 1, words),
+                    reason=_reason(each, best, ratio, words, tie_ratio if number == 1 else None),
                 )
             )
     return places
@@ -238,16 +247,17 @@ def _words(objective: str, quantile: str | None, reference_rate_per_s: float | N
     return f"{quantile} latency", f"at {at}"
 
 
-def _reason(own: _Rated, best: _Rated, ratio: Estimate, tied: bool, words: tuple[str, str]) -> str:
+def _reason(own: _Rated, best: _Rated, ratio: Estimate, words: tuple[str, str], tie_ratio: float | None) -> str:
+    """`tie_ratio` is None for a candidate that does not tie with the best."""
     what, condition = words
     if own.id == best.id:
         return f"best {what} {condition}"
     share = f"{ratio.value:.2f}x ({ratio.low:.2f}-{ratio.high:.2f}) the {what} of {best.id} {condition}"
-    if not tied:
+    if tie_ratio is None:
         return share
-    close = abs(own.log - best.log) < math.log(TIE_RATIO)
+    close = abs(own.log - best.log) < math.log(tie_ratio)
     return f"ties with {best.id}: {share}; " + (
-        f"differs by less than {TIE_RATIO - 1:.0%}" if close else "the interval includes 1"
+        f"differs by less than {100 * (tie_ratio - 1):.2g}%" if close else "the interval includes 1"
     )
 
 

@@ -11,9 +11,10 @@ from pydantic import TypeAdapter
 from harness.endpoint import ColdStart
 from harness.nouns import Failure, LoadProfile
 from harness.resources import ResourceUse
+from harness.steady import Steadiness
 from loadprofiles.plan import Reply
 
-CLOSED, SEARCH, REFERENCE = "closed", "search", "reference"
+CLOSED, SEARCH, REFERENCE, CONFIRM = "closed", "search", "reference", "confirm"
 """The kinds of run."""
 
 
@@ -40,8 +41,8 @@ class VisitRecord:
     purpose: str
     cold: ColdStart | None
     warmup_s: float | None
-    steady: bool | None
-    """Whether the last three warm-up windows agreed within 5 %; None when there was no warm-up."""
+    steadiness: Steadiness | None
+    """What the warm-up showed; None when there was none."""
     runs: tuple[RunRecord, ...]
     failure: Failure | None
 

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from harness import environment, rows, scaling
+from harness import environment, rows, scaling, twin
 from harness.bench import Outcome
 from harness.lanes import LanePlan
 from harness.nouns import SLO, Candidate, ModelSpec, Status
-from harness.ranking import Ranking, rank
+from harness.ranking import LATENCY, TIE_RATIO, Ranking, rank
 from harness.request import BenchRequest
 from harness.rows import Judged
 from harness.scaling import ScalingSuggestion
+from harness.twin import TwinFinding
 
 SCHEMA = 1
 
@@ -48,11 +49,13 @@ def assemble(facts: RunFacts, candidates: Sequence[Candidate]) -> dict[str, Any]
     entries = [
         rows.entry(each, rows.cost(each.candidate, each.capacity), findings) for each in judged if each.status is Status.RANKED
     ]
+    twins = _twins(facts)
     ranking = rank(
         entries,
         request.objective,
         np.random.default_rng(request.seed),
         reference_rate_per_s=findings.reference_rate_per_s,
+        tie_ratio=TIE_RATIO if twins is None else twins.tie_ratio,
     )
     return {
         "schema": SCHEMA,
@@ -63,12 +66,25 @@ def assemble(facts: RunFacts, candidates: Sequence[Candidate]) -> dict[str, Any]
         "objective": request.objective,
         "reference_rate_per_s": findings.reference_rate_per_s,
         "generator": _generator(facts),
-        "notes": _notes(facts),
+        "twin": None if twins is None else asdict(twins),
+        "interference": None if outcome.interference is None else dict(outcome.interference),
+        "notes": _notes(facts, twins),
         "candidates": _rows(judged, ranking, facts),
         "recommendation": _recommendation(ranking),
         "recommendation_reason": None if ranking.winner else _nearest(judged, facts),
         "scaling": _scaling(ranking, judged, facts),
     }
+
+
+def _twins(facts: RunFacts) -> TwinFinding | None:
+    """What the hidden A/A twin shows about this bench, in the figure that candidates are ranked by."""
+    own, findings = facts.outcome.twin, facts.outcome.findings
+    if own is None:
+        return None
+    if facts.request.objective == LATENCY:
+        return twin.compare(own, "p50_ms", {name: rows.median_latency(findings, name) for name in (own, twin.twin_id(own))})
+    # Price and safety factor of twins are the same, so the cost differs exactly as the capacity does.
+    return twin.compare(own, "capacity_per_s", findings.capacities)
 
 
 def _rows(judged: Sequence[Judged], ranking: Ranking, facts: RunFacts) -> list[dict[str, Any]]:
@@ -120,10 +136,12 @@ def _nearest(judged: Sequence[Judged], facts: RunFacts) -> str:
                 near = (each.candidate.id, service)
     if near is None or slo is None:
         return "no candidate could be measured"
-    if near[1] > slo.limit_ms:
+    # A median says nothing against a limit on a quantile below it.
+    telling = [limit.limit_ms for limit in slo.limits if limit.quantile >= 0.5]
+    if telling and near[1] > min(telling):
         return (
             f"no candidate met {slo}: the nearest, {near[0]}, takes {near[1]:.3g} ms (median, one user, no queue), "
-            f"{near[1] / slo.limit_ms:.2g} times the limit"
+            f"{near[1] / min(telling):.2g} times the limit"
         )
     return f"no candidate met {slo} at any tested rate; the fastest with one user is {near[0]} at {near[1]:.3g} ms (median)"
 
@@ -149,7 +167,12 @@ def _model(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _slo(slo: SLO | None) -> dict[str, Any] | None:
-    return None if slo is None else {**asdict(slo), "text": str(slo)}
+    """All limits, and beside them the one on the highest quantile, which is the one to draw."""
+    if slo is None:
+        return None
+    limits = [{**asdict(limit), "text": str(limit)} for limit in slo.limits]
+    rest = {"max_error_ratio": slo.max_error_ratio, "source": slo.source, "text": str(slo)}
+    return {**asdict(slo.tail), **rest, "limits": limits}
 
 
 def _generator(facts: RunFacts) -> dict[str, Any]:
@@ -166,8 +189,15 @@ def _generator(facts: RunFacts) -> dict[str, Any]:
     }
 
 
-def _notes(facts: RunFacts) -> list[str]:
+def _notes(facts: RunFacts, twins: TwinFinding | None) -> list[str]:
     notes = list(facts.notes)
+    if twins is not None and twins.separated:
+        notes.append(
+            f"The bench separated {twins.candidate} from its own twin by {twins.ratio.value:.3g}x in {twins.metric}: "
+            "differences up to that are called ties."
+        )
+    if facts.outcome.interference is not None and facts.outcome.interference["why_serial"] is not None:
+        notes.append(f"Measured one candidate at a time: {facts.outcome.interference['why_serial']}.")
     if facts.lane_plan.why_screening is not None:
         notes.append(f"Screening only: {facts.lane_plan.why_screening}.")
     if not facts.outcome.complete:

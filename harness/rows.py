@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from harness import experiment
-from harness import measurement as measuring
+from harness import experiment, pooled
 from harness.bench import Built
 from harness.cost import usd_per_million
 from harness.findings import Findings, SeenRun
-from harness.nouns import Artifact, Candidate, Estimate, Failure, Quantile, Skipped, Status
+from harness.nouns import SLO, Artifact, Candidate, Estimate, Failure, Quantile, Skipped, Status
 from harness.ranking import Entry, Place
-from harness.records import CLOSED, REFERENCE
-from harness.statistics import quantile
-from loadprofiles.samples import SUCCEEDED, Samples
+from harness.records import CLOSED, REFERENCE, VisitRecord
 
 _NOT_SEARCHED = Estimate(value=None, low=None, high=None, reason="the capacity was not searched for")
 
@@ -65,6 +63,8 @@ def _verdict(
         return Status.REJECTED, cannot, None, None
     if not findings.steps(name):
         return (Status.INVALID, invalid, None, None) if invalid else (Status.SKIPPED, unfinished, None, None)
+    if (never := findings.unsteady(name)) is not None:
+        return Status.INVALID, never, None, None
     if capacity.value is None:
         return Status.REJECTED, capacity.reason, None, None
     return Status.RANKED, None if complete else "from a bench that was stopped early", None, None
@@ -78,7 +78,7 @@ def entry(judged: Judged, cost: Estimate, findings: Findings) -> Entry:
         id=name,
         usd_per_million=cost,
         capacity_per_s=judged.capacity,
-        latency_ms=_latency(findings, findings.kind(name, REFERENCE)),
+        latency_ms=pooled.latency(findings, findings.kind(name, REFERENCE)),
         replicate_log_sd=float(np.std(np.log(medians), ddof=1)) if len(medians) > 1 else None,
         replicates=max(1, len(medians)),
     )
@@ -87,7 +87,7 @@ def entry(judged: Judged, cost: Estimate, findings: Findings) -> Entry:
 def row(judged: Judged, place: Place | None, findings: Findings, safety_factor: float | None) -> dict[str, Any]:
     """The row of `result.json`; see docs/result.md for each key."""
     candidate, name = judged.candidate, judged.candidate.id
-    reference, closed = findings.kind(name, REFERENCE), findings.kind(name, CLOSED)
+    reference, closed = findings.kind(name, REFERENCE), findings.unqueued(name)
     ranked = place is not None
     return {
         "id": name,
@@ -106,6 +106,7 @@ def row(judged: Judged, place: Place | None, findings: Findings, safety_factor: 
         **_load(findings, reference, closed),
         "latency_reason": None if reference else _no_latency(name, findings),
         "capacity_per_s": asdict(judged.capacity),
+        "capacity_search": _search(findings, name),
         "closed_capacity_per_s": findings.closed_capacity_per_s(name),
         **_prices(candidate, judged.capacity, safety_factor),
         **_artifact(judged.built),
@@ -114,14 +115,22 @@ def row(judged: Judged, place: Place | None, findings: Findings, safety_factor: 
         "rank": place.rank if place else None,
         "tie_group": place.tie_group if place else None,
         "probability_best": place.probability_best if place else None,
-        "steps": [_step(run) for run in findings.runs(name)],
-        "cdf": _cdf(findings, reference),
-        "service_cdf": _cdf(findings, closed),
+        "steps": [_step(run, findings.slo) for run in findings.runs(name)],
+        "cdf": pooled.cdf(findings, reference),
+        "service_cdf": pooled.cdf(findings, closed),
     }
 
 
 def cost(candidate: Candidate, capacity: Estimate, utilisation: float = 1.0) -> Estimate:
     return usd_per_million(candidate.instance.usd_per_hour, capacity, utilisation=utilisation)
+
+
+def median_latency(findings: Findings, name: str) -> Estimate:
+    """The median latency (ms) at the reference rate."""
+    seen = pooled.latency(findings, findings.kind(name, REFERENCE)).get("p50")
+    if seen is None:
+        return Estimate(value=None, low=None, high=None, reason=_no_latency(name, findings))
+    return Estimate(value=seen.value, low=seen.low, high=seen.high, reason=seen.reason)
 
 
 def start_s(findings: Findings, name: str) -> float | None:
@@ -132,18 +141,18 @@ def start_s(findings: Findings, name: str) -> float | None:
 
 def _load(findings: Findings, reference: Sequence[SeenRun], closed: Sequence[SeenRun]) -> dict[str, Any]:
     """Latency at the reference rate, service time with one user, and what the server said of itself."""
-    samples = _pooled(findings, reference)
+    samples = pooled.pooled(findings, reference)
     seen = [run.measurement for run in reference]
     busiest = seen or [run.measurement for run in closed]
     return {
-        "latency_ms": _plain(_latency(findings, reference)) or None,
-        "service_ms": _plain(_service(findings, closed)) or None,
+        "latency_ms": _plain(pooled.latency(findings, reference)) or None,
+        "service_ms": _plain(pooled.service(findings, closed)) or None,
         "offered_per_s": _mean([each.offered_per_s for each in seen]),
         "achieved_per_s": _mean([each.achieved_per_s for each in seen]),
         "error_ratio": _mean([each.error_ratio for each in seen]),
-        "queue_ms": _reported(samples, "queue_us"),
-        "compute_ms": _reported(samples, "compute_us"),
-        "transport_ms": _transport(samples),
+        "queue_ms": pooled.reported(samples, "queue_us"),
+        "compute_ms": pooled.reported(samples, "compute_us"),
+        "transport_ms": pooled.transport(samples),
         "cpu_utilization": _mean([each.cpu_utilization for each in busiest]),
         "memory_mb": max((each.memory_mb for each in busiest if each.memory_mb is not None), default=None),
         "generator_cpu_ms_per_request": _mean([each.generator_cpu_ms_per_request for each in busiest]),
@@ -159,6 +168,12 @@ def _prices(candidate: Candidate, capacity: Estimate, safety_factor: float | Non
         "usd_per_million": asdict(cost(candidate, capacity)),
         "usd_per_million_at_target": asdict(none if safety_factor is None else cost(candidate, capacity, safety_factor)),
     }
+
+
+def _search(findings: Findings, name: str) -> dict[str, Any] | None:
+    """How the capacity was found: method, steps with the rules that ended them, confirmations, and the curve."""
+    found = findings.capacity_findings.get(name)
+    return None if found is None else {key: value for key, value in found.to_json().items() if key != "estimate"}
 
 
 def _artifact(built: Built | None) -> dict[str, Any]:
@@ -180,18 +195,41 @@ def _cold(findings: Findings, name: str) -> dict[str, Any]:
         "load_s": float(np.median([cold.load_s for cold in colds])) if colds else None,
         "first_inference_ms": float(np.median([cold.first_inference_ms for cold in colds])) if colds else None,
         "starts": len(colds),
+        "steady": _steady(findings, name),
     }
 
 
-def _step(run: SeenRun) -> dict[str, Any]:
-    seen = run.measurement
+def _steady(findings: Findings, name: str) -> dict[str, Any]:
+    """How the warm-ups ended, and the median time from process start to the steady state."""
+    visits = [visit for visit in findings.visits if visit.candidate == name and visit.steadiness is not None]
+    verdicts = Counter(visit.steadiness.verdict.value for visit in visits if visit.steadiness)
+    known = [time for visit in visits if (time := _steady_s(visit)) is not None]
+    return {
+        "warm_ups": dict(verdicts),
+        "time_to_steady_s": float(np.median(known)) if known else None,
+        "reason": None if known else "no warm-up reached a steady state",
+    }
+
+
+def _steady_s(visit: VisitRecord) -> float | None:
+    """From process start until the first window of the steady state; windows share the warm-up's time evenly."""
+    found = visit.steadiness
+    if found is None or found.begins is None or not found.windows or visit.cold is None or visit.warmup_s is None:
+        return None
+    return visit.cold.start_s + visit.warmup_s * found.begins / found.windows
+
+
+def _step(run: SeenRun, slo: SLO | None) -> dict[str, Any]:
+    """`violations` are of the limit on the highest quantile, `violations_by_limit` of all, in the SLO's order."""
+    seen, broken = run.measurement, run.step.violations if run.step else None
     return {
         "kind": run.record.kind,
         "block": run.visit.block,
         "offered_per_s": seen.offered_per_s,
         "achieved_per_s": seen.achieved_per_s,
         "n": seen.planned,
-        "violations": run.step.violations if run.step else None,
+        "violations": broken[slo.limits.index(slo.tail)] if broken and slo else None,
+        "violations_by_limit": list(broken) if broken else None,
         "p50_ms": seen.latency_ms["p50"].value,
         "p99_ms": seen.latency_ms["p99"].value,
         "lateness_p99_ms": seen.lateness_ms.get("p99"),
@@ -229,51 +267,6 @@ def _no_latency(name: str, findings: Findings) -> str:
     if not experiment.carries(rate, closed):
         return f"it cannot carry the reference rate of {rate:.3g}/s: its closed loop reaches {closed:.3g}/s"
     return "no valid reference run"
-
-
-def _latency(findings: Findings, runs: Sequence[SeenRun]) -> dict[str, Quantile]:
-    """Quantiles from when requests were due, over the pooled runs; lost requests count as infinitely slow."""
-    samples = _pooled(findings, runs)
-    return _quantiles(samples, "due_ns") if len(samples) else {}
-
-
-def _service(findings: Findings, runs: Sequence[SeenRun]) -> dict[str, Quantile]:
-    samples = _pooled(findings, runs)
-    return _quantiles(samples, "sent_ns") if len(samples) else {}
-
-
-def _quantiles(samples: Samples, start: str) -> dict[str, Quantile]:
-    good = samples[samples["outcome"] == SUCCEEDED]
-    values_ms = (good["done_ns"] - good[start]) / 1e6
-    return {label: quantile(values_ms, p, failures=len(samples) - len(good)) for label, p in measuring.QUANTILES.items()}
-
-
-def _pooled(findings: Findings, runs: Sequence[SeenRun]) -> Samples:
-    arrays = [findings.samples(run.record) for run in runs]
-    return np.concatenate(arrays) if arrays else np.empty(0)
-
-
-def _reported(samples: Samples, field: str) -> dict[str, Any] | None:
-    """Median of what the server reported for the requests that succeeded."""
-    if not len(samples):
-        return None
-    known = samples[field][(samples["outcome"] == SUCCEEDED) & (samples[field] >= 0)]
-    return asdict(quantile(known / 1e3, 0.5)) if len(known) else None
-
-
-def _transport(samples: Samples) -> float | None:
-    """Median of what neither queue nor compute explains: HTTP on both sides and the loopback."""
-    if not len(samples):
-        return None
-    good = samples[(samples["outcome"] == SUCCEEDED) & (samples["compute_us"] >= 0) & (samples["queue_us"] >= 0)]
-    rest_ms = (good["done_ns"] - good["sent_ns"]) / 1e6 - (good["queue_us"] + good["compute_us"]) / 1e3
-    return quantile(rest_ms, 0.5).value if len(good) else None
-
-
-def _cdf(findings: Findings, runs: Sequence[SeenRun]) -> dict[str, Any] | None:
-    samples = _pooled(findings, runs)
-    points = measuring.cdf(samples) if len(samples) else ()
-    return {"share": [share for share, _ in points], "ms": [ms for _, ms in points]} if points else None
 
 
 def _compute_medians(runs: Sequence[SeenRun]) -> list[float]:

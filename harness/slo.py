@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import optimize, special
 
 from harness.errors import UsageError
-from harness.nouns import SLO
+from harness.nouns import DEFAULT_ERROR_RATIO, SLO, LatencyLimit
 
 _LATENCY = re.compile(r"p(\d+(?:\.\d+)?)\s*<=?\s*(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s)", re.IGNORECASE)
 _ERRORS = re.compile(r"errors?\s*<=?\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)", re.IGNORECASE)
 _MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
-_EXAMPLE = 'for example "p99<100ms" or "p95<=0.1s,errors<0.5%"'
+_EXAMPLE = 'for example "p99<100ms" or "p99<=0.1s,p50<20ms,errors<0.5%"'
 
 DEFAULT_SERVICES = 5.0
 """The default limit in multiples of the fastest service time."""
@@ -23,32 +24,52 @@ DEFAULT_FLOOR_MS = 5.0
 
 
 def parse(text: str) -> SLO:
-    """Read `pQ<LIMIT` with a limit in us, ms or s, and optionally `,errors<E%`; `<` and `<=` mean the same.
+    """Read one or several `pQ<LIMIT`, each with a limit in us, ms or s, and at most one `errors<E%`, separated by commas.
 
-    Raises UsageError that names what was not understood.
+    `<` and `<=` mean the same. Raises UsageError that names what was not understood.
     """
-    latency, *rest = (part.strip() for part in text.split(","))
-    match = _LATENCY.fullmatch(latency)
+    parts = [part.strip() for part in text.split(",")]
+    errors = [part for part in parts if part.lower().startswith("error")]
+    limits = [_limit(text, part) for part in parts if part not in errors]
+    if not limits:
+        raise UsageError(f'the SLO "{text}": at least one latency limit is needed; write {_EXAMPLE}')
+    _check_once(text, [limit.quantile for limit in limits], len(errors))
+    ratio = _error_ratio(text, errors[0]) if errors else DEFAULT_ERROR_RATIO
+    return SLO(limits=tuple(limits), max_error_ratio=ratio)
+
+
+def _limit(text: str, part: str) -> LatencyLimit:
+    match = _LATENCY.fullmatch(part)
     if match is None:
-        raise UsageError(f'the SLO "{text}": did not understand "{latency}" as a latency limit; write {_EXAMPLE}')
+        raise UsageError(f'the SLO "{text}": did not understand "{part}" as a latency limit; write {_EXAMPLE}')
     percent, limit_ms = float(match[1]), float(match[2]) * _MS[match[3].lower()]
     if not 0 < percent < 100:
         raise UsageError(f'the SLO "{text}": a percentile lies between 0 and 100, not at {percent:g}; write {_EXAMPLE}')
+    # 99.9 / 100 is 0.9990000000000001 in binary; ranks and labels want 0.999. The same for a limit given in us.
+    quantile, limit_ms = round(percent / 100, 9), float(f"{limit_ms:.12g}")
+    if not 0 < quantile < 1:
+        raise UsageError(f'the SLO "{text}": p{match[1]} is nearer to 0 or 100 than can be told; write {_EXAMPLE}')
     if not 0 < limit_ms < math.inf:
-        raise UsageError(f'the SLO "{text}": the limit must be longer than 0 ms; write {_EXAMPLE}')
-    # 99.9 / 100 is 0.9990000000000001 in binary; ranks and labels want 0.999.
-    quantile = round(percent / 100, 9)
-    return SLO(quantile=quantile, limit_ms=limit_ms) if not rest else _with_errors(text, rest, quantile, limit_ms)
+        raise UsageError(f'the SLO "{text}": the limit must be longer than 0 ms and finite; write {_EXAMPLE}')
+    return LatencyLimit(quantile=quantile, limit_ms=limit_ms)
 
 
-def _with_errors(text: str, rest: list[str], quantile: float, limit_ms: float) -> SLO:
-    match = _ERRORS.fullmatch(rest[0])
-    if match is None or len(rest) > 1:
-        raise UsageError(f'the SLO "{text}": did not understand "{rest[-1]}" as an error limit; write {_EXAMPLE}')
+def _error_ratio(text: str, part: str) -> float:
+    match = _ERRORS.fullmatch(part)
+    if match is None:
+        raise UsageError(f'the SLO "{text}": did not understand "{part}" as an error limit; write {_EXAMPLE}')
     ratio = float(match[1]) / (100 if match[2] else 1)
     if not 0 <= ratio < 1:
         raise UsageError(f'the SLO "{text}": the error limit must be below 100 % (a bare number is a ratio); write {_EXAMPLE}')
-    return SLO(quantile=quantile, limit_ms=limit_ms, max_error_ratio=round(ratio, 12))
+    return round(ratio, 12)
+
+
+def _check_once(text: str, quantiles: Sequence[float], errors: int) -> None:
+    twice = next((quantile for quantile in quantiles if quantiles.count(quantile) > 1), None)
+    if twice is not None:
+        raise UsageError(f'the SLO "{text}": p{100 * twice:g} is limited more than once; keep the limit that counts')
+    if errors > 1:
+        raise UsageError(f'the SLO "{text}": errors are limited more than once; write {_EXAMPLE}')
 
 
 def default_slo(fastest_service_p50_ms: float) -> SLO:
@@ -67,7 +88,7 @@ def default_slo(fastest_service_p50_ms: float) -> SLO:
         f"default: {DEFAULT_SERVICES:g} x the fastest service p50 of {fastest_service_p50_ms:.3g} ms, rounded up, at least "
         f"{DEFAULT_FLOOR_MS:g} ms; an M/D/1 queue meets it up to {100 * share:.0f} % utilisation"
     )
-    return SLO(quantile=0.99, limit_ms=limit_ms, source=source)
+    return SLO(limits=(LatencyLimit(quantile=0.99, limit_ms=limit_ms),), source=source)
 
 
 def _round_up(value_ms: float) -> float:

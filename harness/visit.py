@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from harness import capacity, experiment, observe
-from harness.depth import Depth
+from harness import experiment, observe, race, steady
+from harness.capacity import CapacityFinding, OpenRun, estimate, next_run
+from harness.drive import Bay, Driver, Setting
 from harness.endpoint import Endpoint
 from harness.errors import MeasurementInvalid
-from harness.experiment import REFERENCE, SCREEN, SEARCH, VisitPlan
-from harness.lanes import Lane
-from harness.loadplan import plan_for
-from harness.nouns import SLO, Artifact, Candidate, Failure, LoadProfile, Step
-from harness.records import CLOSED, RunRecord, VisitRecord
-from harness.requestset import RequestSet
-from harness.workbench import Cancelled, LoadGenerator, Workbench
-from loadprofiles import samples as sample_files
-from loadprofiles.plan import Plan
+from harness.experiment import FINAL, SCREEN, SEARCH, VisitPlan
+from harness.nouns import SLO, Artifact, Candidate, Failure, LoadProfile
+from harness.records import CLOSED, CONFIRM, REFERENCE, RunRecord, VisitRecord
+from harness.records import SEARCH as SEARCH_RUN
+from harness.steady import Steadiness, Window
+from loadprofiles.plan import StopRule
 
-_OVERHEAD_S = 30.0
-_PURPOSE_STREAM = {SCREEN: 1, SEARCH: 2, REFERENCE: 3}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What all visits of one bench share."""
-
-    folder: Path
-    workbench: Workbench
-    depth: Depth
-    seed: int
-    requests: RequestSet
-    model_folder: Path
-    generator_capacity_per_s: float | None
-    cancelled: Cancelled
-    now: Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bay:
-    """A lane with its running load generator."""
-
-    lane: Lane
-    generator: LoadGenerator
+_STREAM = {CLOSED: 0, SEARCH_RUN: 2, REFERENCE: 3, CONFIRM: 4}
+_NO_SLO_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +31,7 @@ class Known:
     slo: SLO | None = None
     closed_capacity_per_s: float | None = None
     service_ms: float | None = None
-    steps: tuple[Step, ...] = ()
+    runs: tuple[OpenRun, ...] = ()
 
 
 def make_visit(
@@ -67,7 +42,7 @@ def make_visit(
     Raises Interrupted when cancelled, InfrastructureError when the generator cannot work.
     """
     setting.now(f"{plan.purpose} {candidate.id}: starting its server")
-    cpus = bay.lane.server_cpus[: candidate.options.threads * candidate.workers]
+    cpus = server_cpus(candidate, bay)
     log = setting.folder / "logs" / f"{plan.id}.log"
     endpoint = setting.workbench.serve(
         candidate, artifact, setting.model_folder, setting.requests, cpus, log, setting.cancelled
@@ -80,6 +55,11 @@ def make_visit(
         endpoint.stop()
 
 
+def server_cpus(candidate: Candidate, bay: Bay) -> tuple[int, ...]:
+    """The CPUs of a lane that a candidate's server gets: as many as its threads."""
+    return bay.lane.server_cpus[: candidate.options.threads * candidate.workers]
+
+
 class _Visit:
     """The runs of one visit on a server that is up."""
 
@@ -87,131 +67,133 @@ class _Visit:
         self, plan: VisitPlan, candidate: Candidate, known: Known, bay: Bay, setting: Setting, endpoint: Endpoint
     ) -> None:
         self._plan, self._candidate, self._known = plan, candidate, known
-        self._bay, self._setting, self._endpoint = bay, setting, endpoint
+        self._setting, self._endpoint = setting, endpoint
+        self._driver = Driver(
+            name=plan.id,
+            endpoint=endpoint,
+            server_cpus=server_cpus(candidate, bay),
+            bay=bay,
+            setting=setting,
+            patience_s=known.slo.longest_ms / 1e3 if known.slo else _NO_SLO_PATIENCE_S,
+        )
         self._runs: list[RunRecord] = []
         self._count = 0
-        self._repeats = setting.depth.repeats
 
     def make(self) -> VisitRecord:
         failure: Failure | None = None
-        warmup_s, steady = 0.0, None
+        warmup_s, steadiness = 0.0, None
         try:
-            warmup_s, steady = self._warm_up()
-            {SCREEN: self._screen, SEARCH: self._search, REFERENCE: self._reference}[self._plan.purpose]()
+            warmup_s, steadiness = self._warm_up()
+            {SCREEN: self._screen, SEARCH: self._search, FINAL: self._final}[self._plan.purpose]()
         except MeasurementInvalid as error:
             failure = Failure(stage="measure", reason=str(error), log=self._log())
         if failure is None and not self._endpoint.alive():
             failure = Failure(stage="measure", reason=f"the server {self._endpoint.how_it_ended()}", log=self._log())
         return _record(
-            self._plan, endpoint=self._endpoint, warmup_s=warmup_s, steady=steady, runs=tuple(self._runs), failure=failure
+            self._plan,
+            endpoint=self._endpoint,
+            warmup_s=warmup_s,
+            steadiness=steadiness,
+            runs=tuple(self._runs),
+            failure=failure,
         )
 
-    def _warm_up(self) -> tuple[float, bool]:
-        """Closed-loop windows until the medians of three in a row agree within 5 %, or the time for it is over."""
-        depth, medians, spent_s = self._setting.depth, list[float](), 0.0
+    def _warm_up(self) -> tuple[float, Steadiness]:
+        """Closed-loop runs until their windows show a steady state or the time is over: seconds spent, and the verdict."""
+        depth, windows, spent_s = self._setting.depth, list[Window](), 0.0
+        found = steady.judge(windows)
         self._now("warming up")
-        while spent_s < depth.warmup_max_s and self._endpoint.alive():
-            run = self._drive(CLOSED, self._closed(depth.warmup_window_s))
-            path = self._setting.folder / run.samples
-            medians.append(observe.median_service_ms(sample_files.read(path)))
-            path.unlink()
+        while spent_s < depth.warmup_max_s and not found.steady and self._endpoint.alive():
+            run = self._drive(CLOSED, self._closed(depth.warmup_window_s, 1))
+            windows += observe.windows(self._driver.samples(run), run.reply.start_ns, run.reply.window_ns)
+            self._driver.discard(run)
             spent_s += run.reply.active_ns / 1e9
-            if observe.steady(medians):
-                return spent_s, True
-        return spent_s, False
+            found = steady.judge(windows)
+        return spent_s, found
 
     def _screen(self) -> None:
-        self._now("one user")
-        self._keep(CLOSED, self._closed(self._setting.depth.probe_s))
+        for users in self._setting.depth.probe_users:
+            if not self._endpoint.alive():
+                return
+            self._now(f"{users} user{'' if users == 1 else 's'} for each worker")
+            self._keep(CLOSED, self._closed(self._setting.depth.probe_s, users))
 
     def _search(self) -> None:
-        known, depth = self._known, self._setting.depth
-        if known.slo is None or known.closed_capacity_per_s is None:
-            raise ValueError("a search visit needs an SLO and a screened candidate")
-        steps = list(known.steps)
-        for number in range(depth.search_steps):
-            rate = capacity.next_rate(
-                steps,
+        known, plan = self._known, self._plan
+        if known.slo is None or known.closed_capacity_per_s is None or plan.round is None or plan.contending is None:
+            raise ValueError("a search visit needs an SLO, a screened candidate and a round")
+        round_, runs = self._setting.depth.rounds[plan.round], list(known.runs)
+        for number in range(round_.steps):
+            finding = self._estimate(runs, known.slo, known.closed_capacity_per_s)
+            rate = next_run(
+                finding,
                 known.slo,
                 known.closed_capacity_per_s,
                 service_ms=known.service_ms,
-                budget=len(known.steps) + depth.search_steps,
+                budget=len(known.runs) + round_.steps,
             ).rate_per_s
             if rate is None or not self._endpoint.alive():
                 return
-            self._now(f"step {number + 1} of {depth.search_steps}, {rate:.3g}/s")
-            run, valid = self._keep(SEARCH, self._poisson(rate, experiment.step_s(rate, depth), number))
+            self._now(f"round {plan.round + 1}, step {number + 1} of {round_.steps}, {rate:.3g}/s")
+            duration_s = race.step_s(round_, plan.contending, rate)
+            stop = observe.stop_rule(known.slo, rate, duration_s, known.closed_capacity_per_s)
+            run, valid = self._keep(SEARCH_RUN, self._poisson(SEARCH_RUN, rate, duration_s, number), stop)
             if valid:
-                samples = sample_files.read(self._setting.folder / run.samples)
-                steps.append(observe.step(run, samples, known.slo, self._plan.block))
+                runs.append(observe.open_run(run, self._driver.samples(run), plan.id))
 
-    def _reference(self) -> None:
-        rate, duration_s = self._plan.rate_per_s, self._plan.duration_s
-        if rate is None or duration_s is None:
-            raise ValueError("a reference visit needs a rate and a duration")
+    def _estimate(self, runs: Sequence[OpenRun], slo: SLO, closed_capacity_per_s: float) -> CapacityFinding | None:
+        """What the runs so far say of the capacity, None before the first."""
+        if not runs:
+            return None
+        servers, seed = self._candidate.workers, self._setting.seed
+        return estimate(runs, slo, servers=servers, closed_capacity_per_s=closed_capacity_per_s, seed=seed)
+
+    def _final(self) -> None:
+        """The common rate, and the finalist's own capacity if it is to be confirmed."""
+        plan = self._plan
+        if plan.rate_per_s is None or plan.duration_s is None:
+            raise ValueError("a final visit needs a rate and a duration")
+        self._open_loop(REFERENCE, plan.rate_per_s, plan.duration_s)
+        if plan.confirm_rate_per_s is not None and plan.confirm_s is not None:
+            self._open_loop(CONFIRM, plan.confirm_rate_per_s, plan.confirm_s)
+
+    def _open_loop(self, kind: str, rate_per_s: float, duration_s: float) -> None:
         slices = experiment.slices_s(duration_s)
         for number, slice_s in enumerate(slices):
-            self._now(f"{slice_s:.0f} s at {rate:.3g}/s, part {number + 1} of {len(slices)}")
-            self._keep(REFERENCE, self._poisson(rate, slice_s, number))
+            if not self._endpoint.alive():
+                return
+            self._now(f"{kind}, {slice_s:.0f} s at {rate_per_s:.3g}/s, part {number + 1} of {len(slices)}")
+            self._keep(kind, self._poisson(kind, rate_per_s, slice_s, number))
 
-    def _keep(self, kind: str, profile: LoadProfile) -> tuple[RunRecord, bool]:
-        """Drive a load and keep its record, and whether it is valid; the visit's repeats are spent on those that are not."""
-        while True:
-            run = self._drive(kind, profile)
-            samples = sample_files.read(self._setting.folder / run.samples)
-            verdict = observe.measurement(run, samples, self._setting.generator_capacity_per_s).validity
-            if verdict.valid or self._repeats == 0 or not self._endpoint.alive():
-                self._runs.append(run)
-                return run, verdict.valid
-            self._repeats -= 1
-            (self._setting.folder / run.samples).unlink()
+    def _keep(self, kind: str, profile: LoadProfile, stop: StopRule | None = None) -> tuple[RunRecord, bool]:
+        """Drive a load and keep its record, and whether it is valid. An invalid run is repeated as often as the depth says, as
+        long as the bench may spend time on repeating."""
+        for left in reversed(range(self._setting.depth.repeats + 1)):
+            run = self._drive(kind, profile, stop)
+            verdict = self._driver.verdict(run)
+            if verdict.valid or not left or not self._endpoint.alive() or not self._setting.repeats.take(profile.duration_s):
+                break
+            self._driver.discard(run)
             self._now(f"repeating, {verdict.reasons[0]}")
+        self._runs.append(run)
+        return run, verdict.valid
 
-    def _drive(self, kind: str, profile: LoadProfile) -> RunRecord:
-        setting, lane = self._setting, self._bay.lane
+    def _drive(self, kind: str, profile: LoadProfile, stop: StopRule | None = None) -> RunRecord:
         self._count += 1
-        name = f"{self._plan.id}-{self._count}"
-        samples = setting.folder / "samples" / f"{name}.bin"
-        samples.unlink(missing_ok=True)
-        plan, scratch = self._load_plan(profile, samples, name)
-        meter = setting.workbench.meter(self._endpoint.pid, self._server_cpus(), [*lane.server_cpus, *lane.generator_cpus])
-        try:
-            deadline_s = profile.duration_s + plan.drain_timeout_s + plan.request_timeout_s + _OVERHEAD_S
-            reply = self._bay.generator.run(plan, deadline_s, setting.cancelled)
-        finally:
-            use = meter.stop()
-            for path in scratch:
-                path.unlink(missing_ok=True)
-        return RunRecord(kind=kind, profile=profile, reply=reply, resources=use, samples=f"samples/{samples.name}")
+        return self._driver.drive(kind, profile, self._count, stop)
 
-    def _load_plan(self, profile: LoadProfile, samples: Path, name: str) -> tuple[Plan, list[Path]]:
-        """The generator's orders for `profile`, and the files made for them. Waiting is bounded by the SLO, if there is one."""
-        limit_s = self._known.slo.limit_ms / 1e3 if self._known.slo else 1.0
-        return plan_for(
-            profile,
-            self._setting.requests,
-            (self._endpoint.host, self._endpoint.port),
-            self._setting.folder / "plans",
-            name,
-            samples=samples,
-            drain_timeout_s=max(5.0, 3 * limit_s),
-            request_timeout_s=max(30.0, 10 * limit_s),
-            expect_body_bytes=self._endpoint.response_bytes,
-        )
+    def _closed(self, duration_s: float, users: int) -> LoadProfile:
+        users *= self._candidate.workers
+        return LoadProfile(arrivals="closed", duration_s=duration_s, seed=self._seed(CLOSED, 0), users=users)
 
-    def _closed(self, duration_s: float) -> LoadProfile:
-        return LoadProfile(arrivals="closed", duration_s=duration_s, seed=self._seed(0), users=self._candidate.workers)
+    def _poisson(self, kind: str, rate_per_s: float, duration_s: float, number: int) -> LoadProfile:
+        seed = self._seed(kind, number)
+        return LoadProfile(arrivals="poisson", duration_s=duration_s, seed=seed, rate_per_s=rate_per_s)
 
-    def _poisson(self, rate_per_s: float, duration_s: float, number: int) -> LoadProfile:
-        return LoadProfile(arrivals="poisson", duration_s=duration_s, seed=self._seed(number), rate_per_s=rate_per_s)
-
-    def _seed(self, number: int) -> int:
-        """The same for every candidate (common random numbers), another for each block, purpose and step."""
-        key = [self._setting.seed, _PURPOSE_STREAM[self._plan.purpose], self._plan.block, number]
+    def _seed(self, kind: str, number: int) -> int:
+        """The same for every candidate (common random numbers), another for each block, kind of run and step."""
+        key = [self._setting.seed, _STREAM[kind], self._plan.block, number]
         return int(np.random.SeedSequence(key).generate_state(1)[0])
-
-    def _server_cpus(self) -> tuple[int, ...]:
-        return self._bay.lane.server_cpus[: self._candidate.options.threads * self._candidate.workers]
 
     def _log(self) -> Path:
         return self._setting.folder / "logs" / f"{self._plan.id}.log"
@@ -225,7 +207,7 @@ def _record(
     *,
     endpoint: Endpoint | None = None,
     warmup_s: float | None = None,
-    steady: bool | None = None,
+    steadiness: Steadiness | None = None,
     runs: tuple[RunRecord, ...] = (),
     failure: Failure | None = None,
 ) -> VisitRecord:
@@ -237,7 +219,7 @@ def _record(
         purpose=plan.purpose,
         cold=None if endpoint is None else endpoint.cold,
         warmup_s=warmup_s,
-        steady=steady,
+        steadiness=steadiness,
         runs=runs,
         failure=failure,
     )

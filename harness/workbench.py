@@ -11,7 +11,7 @@ from compilers.spec_io import PreparedModel
 from harness.endpoint import Endpoint
 from harness.nouns import Artifact, Candidate, Failure, Skipped
 from harness.requestset import RequestSet
-from harness.resources import ResourceUse
+from harness.resources import ResourceUse, Watched
 from loadprofiles.plan import Plan, Reply
 
 Cancelled = Callable[[], bool]
@@ -19,6 +19,9 @@ Cancelled = Callable[[], bool]
 
 class LoadGenerator(Protocol):
     """One load-generating process; runs one plan at a time."""
+
+    @property
+    def pid(self) -> int | None: ...
 
     def run(self, plan: Plan, deadline_s: float, cancelled: Cancelled) -> Reply: ...
 
@@ -42,11 +45,11 @@ class GeneratorProof:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workbench:
     """`build` compiles a candidate, `serve` starts its server on CPUs and checks its first answer, `generator` starts a load
-    generator on CPUs, `meter` meters a process on server CPUs of a lane's CPUs, `prove_generator` measures
-    what a generator can do against a null server."""
+    generator on CPUs, `meter` starts metering, `prove_generator` measures what a generator can do against a null
+    server."""
 
     build: Callable[[Candidate, PreparedModel, Path, Cancelled], Artifact | Skipped | Failure]
     serve: Callable[[Candidate, Artifact, Path, RequestSet, Sequence[int], Path, Cancelled], Endpoint | Failure]
     generator: Callable[[Sequence[int], Path], LoadGenerator]
-    meter: Callable[[int, Sequence[int], Sequence[int]], Meter]
+    meter: Callable[[Watched], Meter]
     prove_generator: Callable[[LoadGenerator, Sequence[Path], Sequence[int], Path, Cancelled], GeneratorProof]

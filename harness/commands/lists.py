@@ -17,7 +17,8 @@ from compilers.cache import default_cache
 from compilers.models import MODELS
 from harness import catalogue, environment, lanes
 from harness.depth import DEPTHS
-from loadprofiles.registry import PROFILES
+from loadprofiles import registry as load_registry
+from loadprofiles.profilefile import ProfileFile
 
 
 def models(*, as_json: bool) -> int:
@@ -80,9 +81,33 @@ def instances(*, as_json: bool) -> int:
 
 def profiles(*, as_json: bool) -> int:
     """The depths of a bench and the loads of `loadstone load`."""
-    rows = [{"name": each.name, "for": "bench", "answers": each.answers} for each in DEPTHS.values()]
-    rows += [{"name": each.name, "for": "load", "answers": each.question} for each in PROFILES.values()]
-    return _print(rows, rows, as_json=as_json)
+    rows: list[dict[str, Any]] = [
+        {"name": each.name, "for": "bench", "answers": each.answers, "needs": [], "defaults": {}} for each in DEPTHS.values()
+    ]
+    for name, each in load_registry.named().items():
+        needs = [f"--{option}" for option in load_registry.needs(each)]
+        rows.append({"name": name, "for": "load", "answers": each.question, "needs": needs, "defaults": _defaults(each)})
+    shown = [
+        {
+            **row,
+            "needs": " ".join(row["needs"]),
+            "defaults": ", ".join(f"{key} {value:g}" for key, value in row["defaults"].items()),
+        }
+        for row in rows
+    ]
+    return _print(rows, shown, as_json=as_json, note="load takes a .toml or .json file in a name's place: docs/profiles.md")
+
+
+def _defaults(found: ProfileFile) -> dict[str, Any]:
+    """What a load profile does when nothing else is said, in the words of the options."""
+    segments = found.shape(found.rate_per_s or found.users or 1)
+    figures = {
+        "rate": found.rate_per_s,
+        "users": max((each.end for each in segments), default=0) if found.TrafficPattern else found.users,
+        "duration": sum(each.duration_s for each in segments) or found.duration_s,
+        "requests": found.requests,
+    }
+    return {key: value for key, value in figures.items() if value is not None}
 
 
 def doctor(*, as_json: bool) -> int:

@@ -1,4 +1,4 @@
-"""The commands about one thing at a time: compile a model, serve it, load an address."""
+"""The commands about one model at a time: compile it, serve it."""
 
 from __future__ import annotations
 
@@ -6,37 +6,21 @@ import json
 import os
 import shutil
 import sys
-import tempfile
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from compilers import build as building
-from compilers import intake, payload_files, payloads, registry
+from compilers import intake, registry, targets
 from compilers.cache import default_cache
 from compilers.spec_io import PreparedModel
-from harness import local, observe
+from harness import local
 from harness.bench import Built
 from harness.commands.run import cancellable
 from harness.errors import InfrastructureError, UsageError
-from harness.loadplan import plan_for
-from harness.nouns import Artifact, CompileOptions, LoadProfile, Measurement, Skipped, TensorSpec
-from harness.records import RunRecord
-from harness.requestset import RequestSet, write_requests
-from harness.resources import ResourceUse
-from harness.serving.tensors import NUMPY_OF
+from harness.nouns import Artifact, CompileOptions, Skipped
 from harness.workbench import Cancelled
-from loadprofiles import registry as load_registry
-from loadprofiles import samples as sample_files
-from loadprofiles.generator import Generator
-
-_TIMEOUT_S = 30.0
 
 
 def compile_model(
@@ -45,21 +29,33 @@ def compile_model(
     threads: int,
     shapes: Sequence[tuple[str, tuple[int, ...]]],
     out: Path | None,
+    target: str,
+    target_options: str,
     *,
     as_json: bool,
 ) -> int:
-    """Compile with each backend; 0 when at least one artifact is good, 3 otherwise."""
+    """Compile with each backend for `target`; 0 when at least one artifact is good, 3 otherwise.
+
+    Raises UsageError, before anything is prepared, for a target or an option that does not exist or cannot be built.
+    """
     names = tuple(backends) or registry.DEFAULT_BACKENDS
     for name in names:
         registry.backend(name)
+    resolved = targets.resolve(target, target_options)
+    if resolved.why_not is not None:
+        raise UsageError(f"nothing here compiles for {resolved.name}: {resolved.why_not}")
+    suffix = () if resolved.name == targets.HOST else (resolved.name,)
     rows: list[dict[str, Any]] = []
     with cancellable() as cancelled:
         prepared = _prepare(model, shapes, cancelled)
+        targets.check_inputs(resolved, [tensor.dtype for tensor in prepared.spec.inputs])
         for name in names:
-            built = _build(prepared, CompileOptions(backend=name, threads=threads), cancelled)
-            row: dict[str, Any] = {"backend": name, "status": type(built).__name__.lower(), **_plain(asdict(built))}
+            options = CompileOptions(backend=name, threads=threads, target=target, target_options=target_options)
+            built = _build(prepared, options, cancelled)
+            row: dict[str, Any] = {"backend": name, "target": resolved.name, "status": type(built).__name__.lower()}
+            row.update(_plain(asdict(built)))
             if isinstance(built, Artifact) and out is not None:
-                row["copied_to"] = str(_copy(built.path, out / f"{prepared.spec.name}-{name}"))
+                row["copied_to"] = str(_copy(built.path, out / "-".join((prepared.spec.name, name, *suffix))))
             rows.append(row)
             _say(_describe(name, built))
     if as_json:
@@ -89,83 +85,6 @@ def serve_model(model: str, backend: str, host: str, port: int, threads: int) ->
         f"--threads={threads}",
     ]
     os.execv(sys.executable, argv)
-
-
-def load_url(
-    url: str,
-    profile: str,
-    rate_per_s: float | None,
-    users: int | None,
-    duration_s: float,
-    payload_dir: Path | None,
-    seed: int,
-    *,
-    as_json: bool,
-) -> int:
-    """Measure one address under one load; 0 when the run is valid, 3 otherwise."""
-    load = load_registry.profile(profile, duration_s=duration_s, rate_per_s=rate_per_s, users=users, seed=seed)
-    address = urllib.parse.urlsplit(url)
-    if address.scheme != "http" or not address.hostname or not address.path.startswith("/v2/models/"):
-        raise UsageError(f"{url} is not http://HOST:PORT/v2/models/NAME; only the Open Inference Protocol is spoken so far")
-    inputs = _declared_inputs(url)
-    made = payload_files.load(payload_dir, inputs) if payload_dir else payloads.seeded(inputs, seed=seed)
-    name = address.path.removeprefix("/v2/models/").strip("/")
-    with tempfile.TemporaryDirectory(prefix="loadstone-") as scratch, cancellable() as cancelled:
-        requests = write_requests(name, made, Path(scratch) / "requests")
-        seen = _drive(load, requests, (address.hostname, address.port or 80), Path(scratch), cancelled)
-    _print_measurement(url, seen, as_json=as_json)
-    return 0 if seen.validity.valid else InfrastructureError.exit_code
-
-
-def _drive(
-    load: LoadProfile, requests: RequestSet, address: tuple[str, int], scratch: Path, cancelled: Cancelled
-) -> Measurement:
-    """One run of `load` on an address that somebody else serves: nothing is known of its CPU and memory."""
-    samples = scratch / "samples.bin"
-    plan, _ = plan_for(load, requests, address, scratch, "load", samples=samples, request_timeout_s=_TIMEOUT_S)
-    with Generator(None, scratch / "generator.log") as generator:
-        reply = generator.run(plan, load.duration_s + 3 * _TIMEOUT_S, cancelled)
-    unknown = ResourceUse(
-        wall_s=load.duration_s, server_cpus=1, server_cpu_s=None, peak_rss_bytes=None, steal_share=None, foreign_share=None
-    )
-    run = RunRecord(kind="load", profile=load, reply=reply, resources=unknown, samples="samples.bin")
-    return observe.measurement(run, sample_files.read(samples), None)
-
-
-def _declared_inputs(url: str) -> tuple[TensorSpec, ...]:
-    """The inputs the endpoint says its model has; a batch axis of -1 becomes 1."""
-    try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
-            found = json.load(answer)["inputs"]
-        return tuple(
-            TensorSpec(
-                name=str(tensor["name"]),
-                dtype=NUMPY_OF[tensor["datatype"]],
-                shape=tuple(1 if index == 0 and size == -1 else int(size) for index, size in enumerate(tensor["shape"])),
-            )
-            for tensor in found
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{url} does not describe a model ({error}); is the server up and the name right?") from error
-
-
-def _print_measurement(url: str, seen: Measurement, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"url": url, **_plain(asdict(seen))}, indent=1))
-        return
-    console = Console()
-    loop = "open loop, latency from when each request was due" if seen.profile.open_loop else "closed loop"
-    console.print(f"{url}: {seen.succeeded} of {seen.planned} answered well ({loop})", highlight=False)
-    for title, quantiles in (("latency", seen.latency_ms), ("service", seen.service_ms)):
-        shown = [
-            f"{name} {q.value:.3g} ms ({q.low:.3g}–{q.high:.3g})"
-            if q.value is not None and q.low is not None and q.high is not None
-            else f"{name} – ({q.reason})"
-            for name, q in quantiles.items()
-        ]
-        console.print(f"  {title}: {'  '.join(shown)}", highlight=False)
-    for reason in seen.validity.reasons:
-        console.print(f"  invalid: {reason}", highlight=False)
 
 
 def _prepare(model: str, shapes: Sequence[tuple[str, tuple[int, ...]]], cancelled: Cancelled) -> PreparedModel:

@@ -18,7 +18,7 @@ from harness.endpoint import ColdStart, Endpoint
 from harness.errors import Interrupted
 from harness.nouns import Artifact, Candidate, Failure, ModelSpec, Parity, Skipped, TensorSpec
 from harness.requestset import RequestSet
-from harness.resources import ResourceUse
+from harness.resources import ResourceUse, Watched
 from harness.workbench import Cancelled, GeneratorProof, LoadGenerator, Meter, Workbench
 from loadprofiles import samples as sample_files
 from loadprofiles.plan import Plan, Reply
@@ -62,6 +62,8 @@ class FakeEndpoint:
 class FakeGenerator:
     """Replays plans through Lindley's recursion (1952): start = max(due, previous done)."""
 
+    pid: int | None = None
+
     def __init__(self, servers: Mapping[int, FakeServer], interrupt_after: int | None) -> None:
         self._servers, self._left = servers, interrupt_after
         self._clock_ns = 1_000_000_000
@@ -93,11 +95,12 @@ class FakeGenerator:
         return _records(due, due, done, service, server, rng)
 
     def _closed(self, plan: Plan, server: FakeServer, rng: np.random.Generator) -> Samples:
+        """One server, `plan.users` users: each request but the first few is sent when the one that many before it is done."""
         many = (server.service_ms(rng, 20_000) * 1e6).astype(np.int64)
-        ends = np.cumsum(many)
-        n = 1 + int(np.searchsorted(ends, int(plan.duration_s * 1e9)))
-        sent = self._clock_ns + np.concatenate([[0], ends[: n - 1]])
-        return _records(sent, sent, sent + many[:n], many[:n], server, rng)
+        ends, users = np.cumsum(many), plan.users or 1
+        n = users + int(np.searchsorted(ends, int(plan.duration_s * 1e9)))
+        sent = self._clock_ns + np.concatenate([np.zeros(users, np.int64), ends[: n - users]])
+        return _records(sent, sent, self._clock_ns + ends[:n], many[:n], server, rng)
 
     def _reply(self, plan: Plan, samples: Samples) -> Reply:
         window_ns = int(plan.duration_s * 1e9)
@@ -139,10 +142,18 @@ def _records(
     return samples
 
 
+@dataclass
 class FakeMeter:
+    steal_share: float = 0.0
+
     def stop(self) -> ResourceUse:
         return ResourceUse(
-            wall_s=1.0, server_cpus=1, server_cpu_s=0.5, peak_rss_bytes=200_000_000, steal_share=0.0, foreign_share=0.0
+            wall_s=1.0,
+            server_cpus=1,
+            server_cpu_s=0.5,
+            peak_rss_bytes=200_000_000,
+            steal_share=self.steal_share,
+            foreign_share=0.0,
         )
 
 
@@ -153,6 +164,9 @@ class FakeWorld:
     servers: Mapping[str, FakeServer | Skipped | Failure]
     interrupt_after: int | None = None
     """Runs after which the load generator reports Ctrl-C."""
+    steal_share: float = 0.0
+    """What the hypervisor takes in every run."""
+    generator_runs: int = 0
     stopped: list[int] = field(default_factory=list)
     visits: list[str] = field(default_factory=list)
     _ports: dict[int, FakeServer] = field(default_factory=dict)
@@ -192,6 +206,8 @@ class FakeWorld:
         cancelled: Cancelled,
     ) -> Endpoint | Failure:
         server = self.servers[candidate.options.backend]
+        if isinstance(server, Failure):
+            return server
         assert isinstance(server, FakeServer)
         port = 10_000 + len(self._ports)
         self._ports[port] = server
@@ -201,8 +217,9 @@ class FakeWorld:
     def _generator(self, cpus: Sequence[int], log: Path) -> LoadGenerator:
         return FakeGenerator(self._ports, self.interrupt_after)
 
-    def _meter(self, pid: int, server_cpus: Sequence[int], lane_cpus: Sequence[int]) -> Meter:
-        return FakeMeter()
+    def _meter(self, watched: Watched) -> Meter:
+        self.generator_runs += 1
+        return FakeMeter(self.steal_share)
 
 
 def fake_model(folder: Path) -> PreparedModel:

@@ -192,10 +192,47 @@ def test_every_server_that_was_started_is_stopped(tmp_path: Path) -> None:
 
 
 def test_the_experiment_is_interleaved_and_seeded(tmp_path: Path) -> None:
-    servers = {"ort": constant(10.0), "torch": constant(11.0), "tvm": constant(12.0)}
+    servers = {"ort": constant(10.0), "torch": constant(10.05), "tvm": constant(10.1)}
     first, second = FakeWorld(servers=servers), FakeWorld(servers=servers)
     run(first, tmp_path / "a")
     run(second, tmp_path / "b")
     assert first.visits == second.visits
     purposes = [visit.rsplit("-", 1)[1] for visit in first.visits]
-    assert purposes == ["screen"] * 3 + ["search"] * 3 + ["reference"] * 3
+    assert purposes[:9] == ["screen"] * 3 + ["search"] * 6
+    assert set(purposes[9:]) == {"final"}
+
+
+def test_time_goes_to_those_who_can_still_win(tmp_path: Path) -> None:
+    world = FakeWorld(servers={"ort": constant(10.0), "torch": constant(10.1), "tvm": constant(25.0)})
+    _, result = run(world, tmp_path / "run", limit=slo.parse("p99<100ms"))
+    visits = {name: [visit for visit in world.visits if f"-{name}@" in visit] for name in ("ort", "torch", "tvm")}
+    assert sum("search" in visit for visit in visits["ort"]) == sum("search" in visit for visit in visits["torch"]) == 2
+    assert sum("search" in visit for visit in visits["tvm"]) == 1
+    assert sum("final" in visit for visit in visits["ort"]) == 2
+    assert rows(result)["tvm"]["status"] == "ranked"
+    assert rows(result)["tvm"]["tie_group"] > 1
+    assert [step["kind"] for step in rows(result)["ort"]["steps"]].count("confirm") == 2
+
+
+def test_a_full_bench_carries_a_hidden_twin_and_prints_what_it_could_see(tmp_path: Path) -> None:
+    world = FakeWorld(servers={"ort": constant(10.0), "torch": constant(14.0), "tvm": constant(25.0)})
+    request = replace(REQUEST, profile="full", backends=("ort", "torch"))
+    _, result = run(world, tmp_path / "run", request)
+    assert [row["backend"] for row in result["candidates"]] == ["ort", "torch"]
+    assert any("~twin" in visit for visit in world.visits)
+    twin = result["twin"]
+    assert twin["candidate"] == "ort@local-1"
+    assert not twin["separated"]
+    assert 0.02 <= twin["smallest_difference"] < 0.2
+    starts = [visit for visit in world.visits if "-ort@local-1-" in visit]
+    assert len(starts) >= 5
+    assert rows(result)["torch"]["tie_group"] == 2
+
+
+def test_a_bench_that_may_repeat_nothing_more_lets_invalid_runs_stand(tmp_path: Path) -> None:
+    world = FakeWorld(servers={"ort": constant(10.0), "torch": constant(20.0), "tvm": constant(30.0)}, steal_share=0.5)
+    _, result = run(world, tmp_path / "run")
+    assert {row["status"] for row in result["candidates"]} == {"invalid"}
+    assert "steal" in rows(result)["ort"]["reason"]
+    depth = DEPTHS["quick"]
+    assert world.generator_runs <= 3 * (3 + depth.warmup_max_s / depth.warmup_window_s)

@@ -37,6 +37,11 @@ def loadstone(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedP
         (["load", "http://127.0.0.1:9/v2/models/m", "--rate", "1"], "is the server up"),
         (["load", "http://127.0.0.1:9/v2/models/m", "--profile", "stedy", "--rate", "1"], "steady"),
         (["load", "http://127.0.0.1:9/v2/models/m", "--profile", "closed", "--rate", "1"], "users"),
+        (["compile", "resnet50", "--target", "rasp4"], "nearest: rasp4b"),
+        (["compile", "resnet50", "--target", "coreml"], "coremltools"),
+        (["compile", "resnet50", "--target", "rasp4b", "--options", '{"mcpuu": "x"}'], "did you mean mcpu?"),
+        (["compile", "resnet50", "--target", '{"Os": "LINUX"}'], "needs Arch"),
+        (["targets", "--arch", "arm65"], "did you mean arm64?"),
         (["frobnicate"], "frobnicate"),
     ],
 )
@@ -49,7 +54,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], said: str, 
     assert not list(tmp_path.glob("runs/*")), "nothing may be left of a bench that never began"
 
 
-@pytest.mark.parametrize("command", ["models", "instances", "profiles", "doctor"])
+@pytest.mark.parametrize("command", ["models", "instances", "targets", "profiles", "doctor"])
 def test_lists_print_a_table_or_json_alone(command: str) -> None:
     table = loadstone(command)
     assert table.returncode == 0
@@ -67,8 +72,22 @@ def test_models_lists_the_built_in_ones_with_their_size() -> None:
     assert rows["resnet50"]["inputs"][0]["shape"] == [1, 3, 224, 224]
 
 
+def test_targets_lists_this_machine_and_every_row_with_what_it_takes() -> None:
+    rows = {row["name"]: row for row in json.loads(loadstone("targets", "--json").stdout)}
+    assert next(iter(rows)) == "host"
+    assert sum(row["neo"] for row in rows.values()) == 37
+    assert rows["rasp4b"]["tvm_target"]["mcpu"] == "cortex-a72"
+    for row in rows.values():
+        assert row["builds"].split()[0] in ("yes", "needs", "no:"), row["name"]
+        assert (row["why_not"] is not None) == row["builds"].startswith("no:")
+        assert row["source"]
+    arm = json.loads(loadstone("targets", "--arch", "armv7", "--json").stdout)
+    assert {row["arch"] for row in arm} == {"armv7"}
+    assert {row["builder"] for row in json.loads(loadstone("targets", "--arch", "neuron", "--json").stdout)} == {"neuron"}
+
+
 def test_every_command_has_help() -> None:
     listed = loadstone("--help").stdout
-    for command in ("bench", "compile", "serve", "load", "report", "doctor", "models", "instances", "profiles"):
+    for command in ("bench", "compile", "serve", "load", "report", "doctor", "models", "instances", "targets", "profiles"):
         assert command in listed
         assert "Usage" in loadstone(command, "--help").stdout

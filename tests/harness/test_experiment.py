@@ -5,9 +5,9 @@ import pytest
 from harness import experiment
 from harness.depth import DEPTHS, depth
 from harness.errors import UsageError
-from harness.nouns import SLO, Estimate
+from harness.nouns import SLO, Estimate, LatencyLimit
 
-LIMIT = SLO(quantile=0.99, limit_ms=100.0)
+LIMIT = SLO(limits=(LatencyLimit(quantile=0.99, limit_ms=100.0),))
 
 
 def known(value: float) -> Estimate:
@@ -32,7 +32,10 @@ def test_a_block_visits_everyone_once_in_an_order_of_its_own() -> None:
     [(0, 0, False), (3, 3, True), (1, 1, True), (200, 2, False), (200, 12, True), (10, 1, False)],
 )
 def test_hopeless_needs_proof(n: int, slower: int, hopeless: bool) -> None:
-    assert (experiment.hopeless(n, slower, LIMIT) is not None) is hopeless
+    assert (experiment.hopeless(n, [slower], LIMIT) is not None) is hopeless
+    # One limit that cannot be met is enough.
+    both = SLO(limits=(LatencyLimit(quantile=0.5, limit_ms=1e6), *LIMIT.limits))
+    assert (experiment.hopeless(n, [0, slower], both) is not None) is hopeless
 
 
 def test_the_reference_rate_is_the_users_or_a_share_of_the_best() -> None:
@@ -47,9 +50,9 @@ def test_finalists_are_the_highest_capacities() -> None:
     assert experiment.finalists(capacities, 2) == {"b", "d"}
     durations = experiment.reference_durations(["a", "b", "d"], frozenset({"b", "d"}), 30.0, DEPTHS["quick"])
     assert durations["a"] == DEPTHS["quick"].reference_s
-    assert durations["b"] * 30.0 >= DEPTHS["quick"].finalist_n
+    assert durations["b"] * 30.0 * DEPTHS["quick"].final_visits >= DEPTHS["quick"].finalist_n
     slow = experiment.reference_durations(["b"], frozenset({"b"}), 0.5, DEPTHS["quick"])
-    assert slow["b"] == DEPTHS["quick"].finalist_max_s
+    assert slow["b"] * DEPTHS["quick"].final_visits == DEPTHS["quick"].finalist_max_s
 
 
 def test_a_reference_visit_is_cut_into_runs_that_can_be_repeated() -> None:
@@ -57,13 +60,6 @@ def test_a_reference_visit_is_cut_into_runs_that_can_be_repeated() -> None:
     assert len(experiment.slices_s(64.0)) == 4
     assert sum(experiment.slices_s(64.0)) == pytest.approx(64.0)
     assert experiment.slices_s(3.0) == (3.0,)
-
-
-def test_steps_are_stretched_for_slow_models_within_bounds() -> None:
-    quick = DEPTHS["quick"]
-    assert experiment.step_s(1000.0, quick) == quick.step_s
-    assert experiment.step_s(0.01, quick) == quick.step_max_s
-    assert quick.step_s < experiment.step_s(40 / 12, quick) <= quick.step_max_s
 
 
 def test_a_rate_near_the_closed_loops_has_no_steady_state() -> None:

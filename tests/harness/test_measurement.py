@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness import measurement
 from harness.measurement import GeneratorReport, ServerUse
-from harness.nouns import SLO, LoadProfile, Validity
+from harness.nouns import SLO, LatencyLimit, LoadProfile, Validity
 from loadprofiles.samples import ABSENT_NS, DROPPED, FAILED, RECORD, SUCCEEDED, UNDRAINED, Samples
 
 MS, S = 1_000_000, 1_000_000_000
@@ -136,19 +136,29 @@ def test_server_reported_times_ignore_requests_that_reported_none() -> None:
     assert (got.queue_ms.value, got.queue_ms.n, got.compute_ms.value) == (1.5, 500, 8.0)
 
 
+def _p99(limit_ms: float) -> SLO:
+    return SLO(limits=(LatencyLimit(quantile=0.99, limit_ms=limit_ms),))
+
+
 def test_violations_are_slow_failed_dropped_and_undrained() -> None:
     samples = _samples(np.arange(100) * 10.0, late_ms=6.0, service_ms=np.where(np.arange(100) < 10, 14.1, 5.0))
     for index, outcome in ((50, FAILED), (51, DROPPED), (52, UNDRAINED)):
         _lose(samples, index, outcome)
     # Service alone is within 20 ms; with the 6 ms of lateness the first ten are not.
-    assert measurement.violations(samples, SLO(quantile=0.99, limit_ms=20.0)) == (100, 13)
-    assert measurement.violations(samples, SLO(quantile=0.99, limit_ms=20.1)) == (100, 3)
-    assert measurement.violations(samples[:0], SLO(quantile=0.99, limit_ms=20.0)) == (0, 0)
+    assert measurement.violations(samples, _p99(20.0)) == (100, (13,))
+    assert measurement.violations(samples, _p99(20.1)) == (100, (3,))
+    assert measurement.violations(samples[:0], _p99(20.0)) == (0, (0,))
 
 
 def test_violated_is_in_the_order_due() -> None:
     samples = _samples([30.0, 10.0, 20.0], service_ms=[1.0, 99.0, 1.0])
-    assert measurement.violated(samples, SLO(quantile=0.99, limit_ms=50.0)).tolist() == [True, False, False]
+    assert measurement.violated(samples, _p99(50.0)).tolist() == [[True], [False], [False]]
+
+
+def test_violations_are_counted_limit_by_limit() -> None:
+    samples = _samples([0.0, 100.0, 200.0], service_ms=[5.0, 15.0, 150.0])
+    limits = (LatencyLimit(quantile=0.99, limit_ms=100.0), LatencyLimit(quantile=0.5, limit_ms=10.0))
+    assert measurement.violations(samples, SLO(limits=limits)) == (3, (1, 2))
 
 
 def test_contradictions_are_found() -> None:
@@ -214,7 +224,7 @@ def test_counts_and_violations_are_consistent(n: int, outcomes: list[int], limit
         _lose(samples, index, outcomes[index])
     seen = measurement.counts(samples)
     assert seen.succeeded + seen.lost == seen.recorded == n
-    total, broken = measurement.violations(samples, SLO(quantile=0.9, limit_ms=limit_ms))
+    total, (broken,) = measurement.violations(samples, SLO(limits=(LatencyLimit(quantile=0.9, limit_ms=limit_ms),)))
     assert total == n
     assert seen.lost <= broken <= n
     assert measurement.contradiction(samples, n) is None

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from harness import observe
-from harness.nouns import SLO, LoadProfile
-from harness.records import SEARCH, RunRecord, from_json, to_json
+from harness.nouns import SLO, LatencyLimit, LoadProfile
+from harness.records import REFERENCE, SEARCH, RunRecord, from_json, to_json
 from harness.records import VisitRecord as Visit
 from harness.resources import ResourceUse
+from harness.steady import Window, judge
+from harness.timeline import Timeline
 from loadprofiles.plan import Reply
 from loadprofiles.samples import FAILED, RECORD, Samples
 
@@ -87,26 +89,84 @@ def test_lateness_is_judged_against_the_median_even_when_it_may_not_be_shown() -
 def test_a_step_counts_what_broke_the_slo() -> None:
     made = samples([10.0, 20.0, 60.0])
     made["outcome"][0] = FAILED
-    step = observe.step(record(made), made, SLO(quantile=0.99, limit_ms=50.0), block=1)
-    assert (step.n, step.violations, step.rate_per_s) == (3, 2, 10.0)
+    limits = (LatencyLimit(quantile=0.99, limit_ms=50.0), LatencyLimit(quantile=0.5, limit_ms=15.0))
+    step = observe.step(record(made), made, SLO(limits=limits), block=1)
+    assert (step.n, step.violations, step.lost, step.rate_per_s) == (3, (2, 3), 1, 10.0)
 
 
-@pytest.mark.parametrize(
-    ("medians", "steady"),
-    [
-        ([10, 10.1], False),
-        ([50, 10, 10.1, 10.2], True),
-        ([10, 10, 11], False),
-        ([math.nan, math.nan, math.nan], False),
-        ([], False),
-    ],
-)
-def test_steady_is_three_agreeing_windows(medians: list[float], steady: bool) -> None:
-    assert observe.steady(medians) is steady
+def long_run(compute_ms: np.ndarray) -> tuple[RunRecord, Samples]:
+    """A reference run of 30 s at 40/s whose server says how long it computed; the queue doubles what clients see."""
+    n = len(compute_ms)
+    made = samples((2 * compute_ms).tolist())
+    made["due_ns"] = made["sent_ns"] = np.arange(n) * 25_000_000
+    made["done_ns"] = made["sent_ns"] + (2 * compute_ms * 1e6).astype(np.int64)
+    made["compute_us"] = (compute_ms * 1e3).astype(np.int32)
+    window_ns = n * 25_000_000
+    run = record(made, window_ns=window_ns, active_ns=window_ns)
+    profile = replace(run.profile, duration_s=window_ns / 1e9, rate_per_s=40.0)
+    return replace(run, kind=REFERENCE, profile=profile), made
+
+
+def unsteady(run: RunRecord, made: Samples) -> list[str]:
+    return [each for each in observe.measurement(run, made, None).validity.reasons if "steady" in each]
+
+
+NOISE = np.random.default_rng(7).normal(1, 0.02, 1200)
+
+
+def test_a_reference_run_that_stays_the_same_is_steady() -> None:
+    assert unsteady(*long_run(10 * NOISE)) == []
+
+
+def test_a_reference_run_whose_server_slows_down_is_not() -> None:
+    run, made = long_run(10 * NOISE * np.where(np.arange(1200) < 800, 1, 1.1))
+    (reason,) = unsteady(run, made)
+    assert reason.startswith("no steady state: the level changed by +")
+    assert unsteady(replace(run, kind=SEARCH), made) == []
+
+
+def test_a_small_change_in_the_second_half_is_a_warning_with_its_size() -> None:
+    run, made = long_run(10 * NOISE * np.where(np.arange(1200) < 800, 1, 1.03))
+    seen = observe.measurement(run, made, None).validity
+    assert unsteady(run, made) == []
+    assert any(each.startswith("the median compute time changed by +") for each in seen.warnings)
+
+
+def test_windows_are_half_a_second_or_long_enough_for_a_median() -> None:
+    run, made = long_run(10 * NOISE)
+    cut = observe.windows(made, 0, run.reply.window_ns)
+    assert len(cut) == 60
+    assert all(window.median_ms == pytest.approx(10, rel=0.02) for window in cut)  # what was computed, not the queue
+    assert sum(window.per_s for window in cut) / 60 == pytest.approx(40, rel=0.01)
+    sparse = made[::20]  # 2/s: eight requests need four seconds
+    assert len(observe.windows(sparse, 0, run.reply.window_ns)) == 8
+    assert observe.windows(made[:0], 0, run.reply.window_ns) == ()
+
+
+def test_windows_of_a_server_that_does_not_tell_are_of_the_time_in_service() -> None:
+    run, made = long_run(10 * NOISE)
+    made["compute_us"][5] = -1
+    assert all(window.median_ms == pytest.approx(20, rel=0.02) for window in observe.windows(made, 0, run.reply.window_ns))
+
+
+def test_the_machine_and_the_generator_are_judged_over_the_window_only() -> None:
+    made = samples([10.0] * 10)
+    run = record(made)
+    edges = (-2_000_000_000, -1_000_000_000, 0, 1_000_000_000, 2_000_000_000)
+    steal = Timeline(edges_ns=edges, values={"steal": (0.5, 0.5, 0.0, 0.5)})
+    lag = Timeline(edges_ns=(0, 1_000_000_000, 2_000_000_000), values={"loop_lag_ms": (0.2, 500.0)})
+    run = replace(run, resources=replace(run.resources, seconds=steal), reply=replace(run.reply, seconds=lag))
+    assert observe.measurement(run, made, 1000.0).validity.valid
+    stalled = Timeline(edges_ns=lag.edges_ns, values={"loop_lag_ms": (500.0, 0.2)})
+    seen = observe.measurement(replace(run, reply=replace(run.reply, seconds=stalled)), made, 1000.0).validity
+    assert seen.reasons == ("the generator stood still for up to 500 ms in 1 of 1 seconds (1), limit 100 ms in any",)
 
 
 def test_a_record_survives_the_store() -> None:
     made = samples([1.0])
+    seconds = Timeline(edges_ns=(1, 2, 3), values={"steal": (0.25, None)})
+    run = record(made, seconds=seconds)
+    run = replace(run, resources=replace(run.resources, seconds=seconds))
     visit = Visit(
         id="b0-x-screen",
         block=0,
@@ -115,8 +175,8 @@ def test_a_record_survives_the_store() -> None:
         purpose="screen",
         cold=None,
         warmup_s=1.0,
-        steady=True,
-        runs=(record(made),),
+        steadiness=judge([Window(median_ms=10.0, per_s=20.0)] * 3),
+        runs=(run,),
         failure=None,
     )
     assert from_json(to_json(visit)) == visit

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from harness import slo
 from harness.errors import UsageError
-from harness.nouns import SLO
+from harness.nouns import SLO, LatencyLimit
+
+
+def one(text: str) -> tuple[float, float, float]:
+    """Quantile, limit and error ratio of an SLO with a single limit."""
+    got = slo.parse(text)
+    (limit,) = got.limits
+    assert got.source == "given"
+    return limit.quantile, limit.limit_ms, got.max_error_ratio
 
 
 @pytest.mark.parametrize(
@@ -20,13 +28,28 @@ from harness.nouns import SLO
         ("p99.9 < 250 ms", 0.999, 250.0, 0.001),
         (" P50<800us ", 0.5, 0.8, 0.001),
         ("p99<100ms,errors<0.5%", 0.99, 100.0, 0.005),
+        ("errors<0.5%,p99<100ms", 0.99, 100.0, 0.005),
         ("p99<100ms, error <= 0.02", 0.99, 100.0, 0.02),
         ("p99<1.5ms,errors<=0%", 0.99, 1.5, 0.0),
     ],
 )
 def test_parse(text: str, quantile: float, limit_ms: float, errors: float) -> None:
-    got = slo.parse(text)
-    assert (got.quantile, got.limit_ms, got.max_error_ratio, got.source) == (quantile, limit_ms, errors, "given")
+    assert one(text) == (quantile, limit_ms, errors)
+
+
+def test_several_limits_keep_their_order_and_the_highest_quantile_stands_for_them() -> None:
+    got = slo.parse("p99<100ms, p50<20ms, errors<0.5%")
+    assert [(limit.quantile, limit.limit_ms) for limit in got.limits] == [(0.99, 100.0), (0.5, 20.0)]
+    assert str(got) == "p99<100ms,p50<20ms,errors<0.5%"
+    assert str(got.tail) == "p99<100ms"
+    assert got.longest_ms == 100.0
+    assert got.tail.allowed == pytest.approx(0.01)
+
+
+def test_an_slo_without_a_limit_or_with_a_quantile_twice_cannot_be_made() -> None:
+    for limits in ((), slo.parse("p99<1ms").limits + slo.parse("p99<2ms").limits):
+        with pytest.raises(ValueError, match="at least one latency limit"):
+            SLO(limits=limits)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +65,11 @@ def test_parse(text: str, quantile: float, limit_ms: float, errors: float) -> No
         ("p0<1ms", "not at 0"),
         ("p99<0ms", "longer than 0 ms"),
         ("p99<100ms,latency<1%", 'did not understand "latency<1%"'),
-        ("p99<100ms,errors<1%,errors<2%", 'did not understand "errors<2%"'),
+        ("p99<100ms,errors<1%,errors<2%", "limited more than once"),
+        ("p99<100ms,p99.0<50ms", "p99 is limited more than once"),
+        ("errors<1%", "at least one latency limit"),
+        ("p99<100ms,", 'did not understand ""'),
+        ("p99.99999999999<1ms", "nearer to 0 or 100"),
         ("p99<100ms,errors<100%", "below 100 %"),
         ("p99<100ms,errors<5", "below 100 %"),
     ],
@@ -57,11 +84,19 @@ def test_parse_says_what_it_did_not_understand_and_how_to_write_it(text: str, co
     assert caught.value.exit_code == 2
 
 
-@given(st.sampled_from([0.5, 0.9, 0.95, 0.99, 0.999]), st.floats(0.1, 1e5))
-def test_a_printed_slo_reads_back(quantile: float, limit_ms: float) -> None:
-    written = str(SLO(quantile=quantile, limit_ms=float(f"{limit_ms:.4f}"[:6])))
-    if "e" not in written:
-        assert str(slo.parse(written)) == written
+LIMITS = st.lists(
+    st.tuples(st.integers(1, 10**9 - 1), st.floats(1e-3, 1e9).map(lambda ms: float(f"{ms:.12g}"))),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda pair: pair[0],
+)
+
+
+@given(LIMITS, st.integers(0, 10**6 - 1))
+def test_a_printed_slo_reads_back(raw: list[tuple[int, float]], errors: int) -> None:
+    limits = tuple(LatencyLimit(quantile=round(share / 1e9, 9), limit_ms=ms) for share, ms in raw)
+    made = SLO(limits=limits, max_error_ratio=round(errors / 1e6, 12))
+    assert slo.parse(str(made)) == made
 
 
 @pytest.mark.parametrize(
@@ -70,13 +105,13 @@ def test_a_printed_slo_reads_back(quantile: float, limit_ms: float) -> None:
 )
 def test_default_is_five_services_rounded_up_to_two_digits(service_ms: float, limit_ms: float) -> None:
     got = slo.default_slo(service_ms)
-    assert (got.quantile, got.limit_ms) == (0.99, limit_ms)
+    assert [(limit.quantile, limit.limit_ms) for limit in got.limits] == [(0.99, limit_ms)]
     assert got.source.startswith("default: 5 x")
 
 
 @given(st.floats(1.0, 1e5))
 def test_default_is_never_tighter_than_five_services_nor_much_looser(service_ms: float) -> None:
-    assert 5 * service_ms * (1 - 1e-6) <= slo.default_slo(service_ms).limit_ms <= 5 * service_ms * 1.11
+    assert 5 * service_ms * (1 - 1e-6) <= slo.default_slo(service_ms).tail.limit_ms <= 5 * service_ms * 1.11
 
 
 def test_default_of_no_service_time_is_refused() -> None:
