@@ -16,10 +16,10 @@ RUN_STAMP := $(VENV)/.run-stamp
 DEV_STAMP := $(VENV)/.dev-stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench smoke test quicktest slow lint format perf clean
+.PHONY: help setup bench smoke test quicktest slow lint format perf perf-peers clean
 
 help:  ## show these targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 setup: $(DEV_STAMP)  ## everything for running and developing, in .venv
 
@@ -30,10 +30,11 @@ smoke: $(RUN_STAMP)  ## the same in two minutes: does everything work?
 	@$(BIN)/loadstone bench $(MODEL) --profile smoke $(ARGS)
 
 test: $(DEV_STAMP)  ## the tests, with real models, servers, load and browser (about 15 minutes)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not e2e and not slow" -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "e2e and not slow" $(ARGS)
 
 quicktest: $(DEV_STAMP)  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not e2e and not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not e2e and not slow" -n auto --dist loadfile $(ARGS)
 
 slow: $(DEV_STAMP)  ## the checks that are too slow for every change
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -49,6 +50,9 @@ format: $(DEV_STAMP)  ## let ruff rewrite what it can
 
 perf: $(DEV_STAMP)  ## the benchmarks behind the figures in README, to build/perf.json (nothing else may run meanwhile)
 	$(BIN)/python -m tests.perf.run --out build/perf.json $(ARGS)
+
+perf-peers: $(DEV_STAMP)  ## Loadstone beside Locust, AIPerf and LoadGen, into docs/peers.md (nothing else may run meanwhile)
+	$(BIN)/python -m tests.perf.peers --json build/peers.json --page docs/peers.md $(ARGS)
 
 clean:  ## remove .venv and build output; runs and the artifact cache stay
 	rm -rf $(VENV) build *.egg-info

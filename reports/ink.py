@@ -134,9 +134,13 @@ def bars(data: Mapping[str, Any], value: float | None) -> tuple[float | None, fl
 
 
 def slo_line(result: Result, along: str) -> list[dict[str, Any]]:
-    """The SLO's limit in ms across the axis `along` (`x` or `y`); nothing without an SLO."""
-    value = read.number(result, "slo", "limit_ms")
-    if value is None or value <= 0:
-        return []
-    said = f"limit {value:g} ms"
-    return [limit(said, x=value) if along == "x" else limit(said, y=value)]
+    """The SLO's limits in ms across the axis `along` (`x` or `y`), named by quantile if several; nothing without an SLO."""
+    found = read.rows(result, "slo", "limits") or (read.mapping(result, "slo"),)
+    drawn = []
+    for each in found:
+        value, quantile = read.number(each, "limit_ms"), read.number(each, "quantile")
+        if value is not None and value > 0:
+            which = f"{read.percentile_name(quantile)} " if len(found) > 1 and quantile is not None else ""
+            said = f"{which}limit {value:g} ms"
+            drawn.append(limit(said, x=value) if along == "x" else limit(said, y=value))
+    return drawn

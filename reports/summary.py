@@ -59,7 +59,7 @@ def model_name(result: Result) -> str:
 def rate_text(result: Result) -> str:
     """`8 requests/s`, or words that say that no rate is stated."""
     rate = read.number(result, "reference_rate_per_s")
-    return f"{rate:g} requests/s" if rate is not None else "no common rate"
+    return f"{rate:.3g} requests/s" if rate is not None else "no common rate"
 
 
 def probability_best(result: Result) -> float | None:
@@ -163,7 +163,22 @@ def facts(result: Result, row: Mapping[str, Any], notes: cells.Notes) -> tuple[F
         unit="",
         remark=f"tied with {', '.join(ties[:3])}" if ties else "not tied with any other candidate",
     )
-    return (price, _latency_fact(result, row, notes), capacity, chance)
+    return (price, _latency_fact(result, row, notes), capacity, chance, *_visible(result, notes))
+
+
+def _visible(result: Result, notes: cells.Notes) -> tuple[Fact, ...]:
+    """What difference the bench could have seen, from the twin it carried; nothing where it carried none."""
+    twin = read.mapping(result, "twin")
+    if not twin:
+        return ()
+    smallest, ratio = read.number(twin, "smallest_difference"), read.number(twin, "ratio", "value")
+    reason = read.text(twin, "reason") or "the twins were not compared"
+    remark = None
+    if ratio is not None:
+        apart = "told apart" if read.flag(twin, "separated") else "not told apart"
+        remark = f"a twin of {text.name(read.text(twin, 'candidate'))} came out at {ratio:.3f}x of it, {apart}"
+    cell = notes.plain(text.percent(smallest) if smallest is not None else None, reason)
+    return (Fact(name="Smallest visible difference", cell=cell, unit="", remark=remark),)
 
 
 def _latency_fact(result: Result, row: Mapping[str, Any], notes: cells.Notes) -> Fact:

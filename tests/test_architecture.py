@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("harness", "compilers", "loadprofiles", "reports")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
+TVM_RULES = ("approx", "attention", "conv", "dense", "depthwise", "rows", "winograd")
+
 HEAVY = {
     "locust": {"loadprofiles/locustfile.py"},
     "gevent": {"loadprofiles/locustfile.py"},
@@ -19,9 +21,24 @@ HEAVY = {
     "transformers": {"compilers/builtin.py"},
     "onnxruntime": {"compilers/backend_ort.py", "compilers/reference.py"},
     "openvino": {"compilers/backend_openvino.py"},
-    "tvm": {"compilers/backend_tvm.py"},
+    "tvm": {
+        "compilers/targets/llvm_names.py",
+        "compilers/backend_tvm.py",
+        *(
+            f"compilers/tvm/{name}.py"
+            for name in ("attention", "fold", "frontend", "layouts", "legalise", "pipeline", "rewriter")
+        ),
+        *(f"compilers/tvm/rules/{name}.py" for name in TVM_RULES),
+        "compilers/tvm/schedules/epilogue.py",
+    },
     "pandas": {"reports/tidy.py", "reports/plots_load.py"},
-    "plotly": {"reports/page.py", "reports/figures.py", *(f"reports/plots_{kind}.py" for kind in ("cost", "latency", "load"))},
+    "plotly": {
+        "reports/page.py",
+        "reports/figures.py",
+        *(f"reports/plots_{kind}.py" for kind in ("autoscale", "cost", "latency", "load")),
+    },
+    "ruptures": {"harness/steady.py"},
+    "numba": {"harness/fleet/kernel.py"},
     "uvicorn": {"harness/serving/server.py"},
 }
 """Each heavy library and the only files that may import it."""
@@ -31,15 +48,31 @@ PURE = (
     "errors",
     "statistics",
     "measurement",
+    "timeline",
+    "limits",
     "validity",
+    "steady",
     "slo",
-    "capacity",
+    *(f"capacity/{path.stem}" for path in sorted((ROOT / "harness" / "capacity").glob("*.py"))),
     "ranking",
     "cost",
     "scaling",
     "experiment",
+    "race",
+    "twin",
+    "interference",
+    "phases",
     "depth",
     "lanes",
+    *(f"fleet/{name}" for name in ("policies", "demand", "service", "kernel", "servers", "nouns", "simulate", "sweep")),
+    "fleet/exports",
+    "fleet/kubernetes",
+    "truth/law",
+    "truth/spec",
+    "truth/discipline",
+    "truth/draws",
+    "truth/queueing",
+    "truth/answers",
 )
 """Modules of harness/ that decide: values in, values out."""
 

@@ -78,6 +78,8 @@ def main() -> None:
         "environment": environment.describe(),
         "generator": part("tests.perf.generator"),
         "serving": serving(),
+        "accuracy": part("tests.perf.accuracy"),
+        "simulator": part("tests.perf.simulator"),
     }
     if not options.skip_bench:
         loadstone("compile", MODEL)

@@ -116,3 +116,13 @@ def test_labels_cannot_be_read_as_markup(full: dict[str, Any]) -> None:
     full["candidates"][0]["id"] = full["recommendation"]["id"] = "<a href='https://example.org'>x</a>"
     for picture in figures.pictures(full):
         assert "<a" not in json.dumps(picture.figure)
+
+
+def test_every_limit_of_the_slo_is_drawn_and_named(full: dict[str, Any]) -> None:
+    assert [shape["label"]["text"] for shape in ink.slo_line(full, "x")] == ["limit 190 ms"]
+    full["slo"]["limits"] = [{"quantile": 0.99, "limit_ms": 190.0}, {"quantile": 0.5, "limit_ms": 40.0}]
+    lines = ink.slo_line(full, "x")
+    assert [(shape["x0"], shape["label"]["text"]) for shape in lines] == [
+        (190.0, "p99 limit 190 ms"),
+        (40.0, "p50 limit 40 ms"),
+    ]

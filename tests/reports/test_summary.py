@@ -72,3 +72,25 @@ def test_banners_warn_of_partial_screening_and_invalid(full: dict[str, Any]) -> 
 def test_unknown_state_is_not_taken_for_complete() -> None:
     (banner,) = summary.banners({"schema": 1})
     assert "does not say" in banner.body
+
+
+def test_the_twin_says_what_difference_could_be_seen(full: dict[str, Any]) -> None:
+    full["twin"] = {
+        "candidate": "ort@local-1",
+        "ratio": {"value": 1.0123, "low": 0.98, "high": 1.05},
+        "separated": False,
+        "smallest_difference": 0.034,
+        "reason": None,
+    }
+    visible = summary.headline(full, cells.Notes()).facts[-1]
+    assert (visible.name, visible.cell.text) == ("Smallest visible difference", "3.4 %")
+    assert visible.remark == "a twin of ort@local-1 came out at 1.012x of it, not told apart"
+    full["twin"] |= {"ratio": None, "smallest_difference": None, "reason": "its runs were invalid"}
+    notes = cells.Notes()
+    assert summary.headline(full, notes).facts[-1].remark is None
+    assert "its runs were invalid" in notes.reasons
+
+
+def test_the_reference_rate_is_rounded_for_reading(full: dict[str, Any]) -> None:
+    full["reference_rate_per_s"] = 3.1697308894483043
+    assert "3.17 requests/s" in summary.rate_text(full)
