@@ -50,15 +50,15 @@ def test_single_seconds_are_forgiven_up_to_their_share(limit: Limit, seconds: in
 
 
 def test_a_broken_mean_says_figure_and_limit() -> None:
-    assert told(timeline(steal=[0.03, 0.03]))[0] == ["the hypervisor took 3.0% of the CPU time (steal), limit 2.0%"]
+    assert told(timeline(steal=[0.06, 0.06]))[0] == ["the hypervisor took 6.0% of the CPU time (steal), limit 5.0%"]
     assert told(timeline(throttled=[0.0, 2.0, 0.0]))[0] == [
         "a CPU quota stopped server or generator 0.6667 times a second, limit 0"
     ]
 
 
 def test_broken_seconds_say_which() -> None:
-    assert told(timeline(steal=[0.0, 0.06, 0.06, 0.0, 0.06, *[0.0] * 15]))[0] == [
-        "the hypervisor took up to 6.0% of the CPU time (steal) in 3 of 20 seconds (2, 3, 5), limit 5.0% in all but 2"
+    assert told(timeline(steal=[0.0, 0.16, 0.16, 0.0, 0.16, *[0.0] * 15]))[0] == [
+        "the hypervisor took up to 16.0% of the CPU time (steal) in 3 of 20 seconds (2, 3, 5), limit 15.0% in all but 2"
     ]
     assert told(timeline(loop_lag_ms=[1.0, 181.5, 2.0]))[0] == [
         "the generator stood still for up to 181.5 ms in 1 of 3 seconds (2), limit 100 ms in any"
