@@ -15,7 +15,7 @@ _LOADS_PER_FMA = 0.75
 _STREAM_WEIGHT = 0.3
 """What a weight vector read per multiply-add costs; a panel comes from the second-level cache, or memory, not the first."""
 _SMALLEST_WINOGRAD_MAP, _SMALLEST_F43_MAP = 6, 28
-"""The shorter side of an output map from which on each was measured to be faster (resnet50, AVX2)."""
+"""The shorter side of an output map from which on each is used. F(2,3) beat a direct kernel on the 7 x 7 maps of resnet50."""
 _STACK_BYTES = 1024
 """TVM puts a larger local buffer on the heap, where it cannot be kept in registers."""
 
