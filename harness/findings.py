@@ -16,7 +16,7 @@ from harness.capacity import CapacityFinding, ClosedPoint, Confirmation, OpenRun
 from harness.nouns import DEFAULT_ERROR_RATIO, SLO, Estimate, Measurement, Step
 from harness.records import CLOSED, CONFIRM, REFERENCE, SEARCH, RunRecord, VisitRecord
 from harness.slo import default_slo
-from harness.steady import Verdict
+from harness.steady import PATIENCE_S, Verdict
 from harness.visit import Known
 from loadprofiles import samples as sample_files
 from loadprofiles.samples import Samples
@@ -100,11 +100,13 @@ class Findings:
         return None if self.slo is None else self._failing(name, self.slo.max_error_ratio)
 
     def unsteady(self, name: str) -> str | None:
-        """Why a candidate may not be ranked for never coming to a steady state, None when it did at least once."""
-        seen = [visit.steadiness for visit in self.visits if visit.candidate == name and visit.steadiness is not None]
-        if not seen or any(each.verdict is not Verdict.UNSTEADY for each in seen):
+        """Why a candidate may not be ranked for never coming to a steady state: in no warm-up, though each had the patience it
+        takes. None when it did at least once, or was not given that time; what short warm-ups showed is in the row."""
+        own = [visit for visit in self.visits if visit.candidate == name and visit.steadiness is not None]
+        if not own or any((visit.warmup_s or 0.0) < PATIENCE_S for visit in own):
             return None
-        return f"no steady state in any of {len(seen)} warm-ups: {seen[-1].reason}"
+        reasons = [each.steadiness.reason for each in own if each.steadiness and each.steadiness.verdict is Verdict.UNSTEADY]
+        return f"no steady state in any of {len(own)} warm-ups: {reasons[-1]}" if len(reasons) == len(own) else None
 
     def hopeless(self, name: str) -> str | None:
         """Why a screened candidate cannot meet the SLO, None when it may."""

@@ -24,6 +24,8 @@ WINDOW_S = 0.5
 """The length of a window, unless so few requests fall into it that the median would be one of a handful."""
 WINDOW_REQUESTS = 8
 
+PATIENCE_S = 45.0
+"""How long a warm-up must have lasted before not having settled speaks against the server and not for more patience."""
 FEWEST = 12
 """Windows below which no change point is looked for: each side of one needs a few."""
 FEWEST_MEASURED = 20

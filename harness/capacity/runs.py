@@ -17,6 +17,8 @@ Bools = NDArray[np.bool_]
 
 _INSTANT = 0.005
 """A service shorter than this share of the median was none: the answer came together with another one."""
+_SHORT = 0.5
+"""A request that was overtaken and then seems to take less than this share of the median was served beside the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,15 +78,22 @@ def reconstruct(run: OpenRun, servers: int) -> Services:
     """The services of `servers` FIFO servers that explain when each answer came.
 
     A request starts when it arrives, or when fewer than `servers` of the earlier ones remain, that is, at the `servers`-th
-    largest of their ends. Lost requests are left out, as if they had never taken a server's time.
+    largest of their ends. A single server is followed in the order in which it answered: neighbours that swapped places while
+    they waited leave its services as they were. Lost requests are left out, as if they had never taken a server's time.
     """
     if servers < 1:
         raise ValueError(f"a queue needs at least one server, got {servers}")
     arrived, done = run.due_ms[run.answered], run.done_ms[run.answered]
+    if servers == 1:
+        order = np.argsort(done, kind="stable")
+        arrived, done = arrived[order], done[order]
     free, last = _free_ms(done, servers), _last_ms(done)
     service = done - np.maximum(arrived, free)
-    median = float(np.median(service)) if service.size else 0.0
-    impossible = float((service <= _INSTANT * max(median, 0.0)).mean()) if service.size else 0.0
+    median = max(0.0, float(np.median(service))) if service.size else 0.0
+    # Who was overtaken while waiting is served in full afterwards; who was overtaken in service had a server of its own.
+    overtaken = arrived < _last_ms(arrived)
+    strange = (service <= _INSTANT * median) | (overtaken & (service < _SHORT * median))
+    impossible = float(strange.mean()) if service.size else 0.0
     # Answers that came together still took their share of the server; a service of nothing would break the model's arithmetic.
     return Services(
         start=run.start,

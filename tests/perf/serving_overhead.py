@@ -3,10 +3,12 @@
     python -m tests.perf.serving_overhead --model-folder DIR --artifact DIR --backend ort --json OUT
 
 The server and the in-process runs are two processes on one core, of which one is idle while the other is timed; the client
-has a core of its own and one keep-alive connection. A round is a block of in-process runs and a block of requests, their
-order alternating. `added_ms` is the median over rounds of the difference of the two blocks' medians, so that slow drift of the
-machine cancels; the rounds are many and short, because a noisy machine changes its speed within seconds. Beside it stand its
-95 % order-statistic interval and the quartiles of the rounds. The null model is answered by the same server program.
+has a core of its own and one keep-alive connection. A round is a block of in-process runs and one of requests to each server,
+their order alternating. `added_ms` is the median over rounds of the difference of the two blocks' medians, so that slow drift of the
+machine cancels; the rounds are many and short, because a noisy machine changes its speed within seconds. `outside_session_ms` is
+what each request took beyond the session's own run inside the server, which no drift touches. Both have 95 % order-statistic
+intervals, and both are also measured for a bare uvicorn application around the same session, in the same rounds. The null model
+is answered by our server program.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,8 @@ from harness.supervise import Child
 _HEAD_END = b"\r\n\r\n"
 _READY_TIMEOUT_S = 120.0
 _WARM_CALLS = 1
+SIDES = (("direct", "ours", "bare"), ("bare", "direct", "ours"), ("ours", "bare", "direct"))
+"""The orders of a round, in turn, so that each side follows each other one as often."""
 _COMPUTE = re.compile(rb"compute;dur=([0-9.]+)")
 
 
@@ -72,6 +77,12 @@ def binary_request(spec: ModelSpec, inputs: dict[str, np.ndarray]) -> bytes:
         f"Content-Length: {len(body)}",
     ]
     return "\r\n".join(lines).encode() + _HEAD_END + body
+
+
+def raw_request(inputs: dict[str, np.ndarray]) -> bytes:
+    """One whole HTTP request whose body is the first tensor's bytes."""
+    body = next(iter(inputs.values())).tobytes()
+    return f"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}".encode() + _HEAD_END + body
 
 
 class Connection:
@@ -166,43 +177,52 @@ def time_in_process(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """The model over HTTP against the model in-process."""
+    """The model over HTTP, by our server and by a bare uvicorn application, against the same session in-process."""
     from compilers.build import read_spec
 
     spec = read_spec(options.model_folder)
-    request = binary_request(spec, sample_inputs(spec))
-    argv = ["harness.serving", "--backend", options.backend, "--artifact", str(options.artifact)]
-    argv += ["--model-folder", str(options.model_folder)]
-    direct, over_http, reported = [], [], []
+    inputs = sample_inputs(spec)
+    requests = {"ours": binary_request(spec, inputs), "bare": raw_request(inputs)}
+    model = ["--backend", options.backend, "--artifact", str(options.artifact), "--model-folder", str(options.model_folder)]
+    blocks: dict[str, list[list[float]]] = {"direct": [], "ours": [], "bare": []}
+    computes: dict[str, list[list[float]]] = {"ours": [], "bare": []}
     floor = InProcess(options)
     try:
-        with running(argv, options.server_cpu, folder, "model") as port:
-            connection = Connection(port)
+        with (
+            running(["harness.serving", *model], options.server_cpu, folder, "model") as ours,
+            running(["tests.perf.bare_server", *model], options.server_cpu, folder, "bare") as bare,
+        ):
+            connections = {"ours": Connection(ours), "bare": Connection(bare)}
             for index in range(options.rounds):
-                for side in ("direct", "http") if index % 2 else ("http", "direct"):
+                for side in SIDES[index % len(SIDES)]:
                     if side == "direct":
-                        direct.append(floor.block(_WARM_CALLS + options.calls)[_WARM_CALLS:])
+                        blocks[side].append(floor.block(_WARM_CALLS + options.calls)[_WARM_CALLS:])
                         continue
-                    block = [connection.exchange(request) for _ in range(_WARM_CALLS + options.calls)][_WARM_CALLS:]
-                    over_http.append([taken_ms for taken_ms, _ in block])
-                    reported.append([compute_ms for _, compute_ms in block])
+                    calls = [connections[side].exchange(requests[side]) for _ in range(_WARM_CALLS + options.calls)]
+                    blocks[side].append([taken_ms for taken_ms, _ in calls[_WARM_CALLS:]])
+                    computes[side].append([compute_ms for _, compute_ms in calls[_WARM_CALLS:]])
     finally:
         floor.close()
-    added = [statistics.median(http) - statistics.median(run) for http, run in zip(over_http, direct, strict=True)]
-    interval = quantile(np.asarray(added), 0.5)
-    outside = [statistics.median(http) - statistics.median(run) for http, run in zip(over_http, reported, strict=True)]
     return {
         "model": spec.name,
-        "request_bytes": len(request),
-        "in_process_p50_ms": _quantile(direct, 50),
-        "http_p50_ms": _quantile(over_http, 50),
-        "http_p99_ms": _quantile(over_http, 99),
-        "added_ms": statistics.median(added),
-        "added_interval_ms": [interval.low, interval.high],
-        "added_quartiles_ms": [float(np.percentile(added, 25)), float(np.percentile(added, 75))],
-        "outside_session_ms": statistics.median(outside),
+        "request_bytes": len(requests["ours"]),
+        "in_process_p50_ms": _quantile(blocks["direct"], 50),
+        "ours": _added(blocks["ours"], computes["ours"], blocks["direct"]),
+        "bare_uvicorn": _added(blocks["bare"], computes["bare"], blocks["direct"]),
         "rounds": options.rounds,
         "calls_per_round": options.calls,
+    }
+
+
+def _added(http: list[list[float]], compute: list[list[float]], direct: list[list[float]]) -> dict[str, Any]:
+    """What a server adds: to the same session in-process, round by round, and around the session inside it, call by call."""
+    added = [statistics.median(over) - statistics.median(run) for over, run in zip(http, direct, strict=True)]
+    outside = np.concatenate([np.subtract(over, run) for over, run in zip(http, compute, strict=True)])
+    return {
+        "http_p50_ms": _quantile(http, 50),
+        "http_p99_ms": _quantile(http, 99),
+        "added_ms": asdict(quantile(np.asarray(added), 0.5)),
+        "outside_session_ms": asdict(quantile(outside, 0.5)),
     }
 
 

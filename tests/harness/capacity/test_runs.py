@@ -42,8 +42,14 @@ def test_who_found_others_there_is_marked() -> None:
     assert found.busy.tolist() == [False, True, False]
 
 
-def test_answers_out_of_order_are_impossible_for_one_server() -> None:
-    found = reconstruct(run_of(np.arange(4.0), np.array([40.0, 30.0, 50.0, 60.0])), 1)
+def test_neighbours_that_swapped_places_while_waiting_leave_one_servers_services_as_they_were() -> None:
+    found = reconstruct(run_of(np.arange(4.0), np.array([10.0, 30.0, 20.0, 40.0])), 1)
+    assert found.service_ms.tolist() == [10.0, 10.0, 10.0, 10.0]
+    assert found.impossible == 0
+
+
+def test_a_request_overtaken_in_service_is_impossible_for_one_server() -> None:
+    found = reconstruct(run_of(np.arange(4.0), np.array([31.0, 30.0, 50.0, 60.0])), 1)
     assert found.impossible == pytest.approx(0.25)
 
 
