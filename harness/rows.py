@@ -184,7 +184,7 @@ def _artifact(built: Built | None) -> dict[str, Any]:
         "compile_cached": made.cached if made else None,
         "artifact_bytes": made.size_bytes if made else None,
         "artifact_digest": made.digest if made else None,
-        "artifact_details": {key: str(value) for key, value in made.details.items()} if made else None,
+        "artifact_details": dict(made.details) if made else None,
     }
 
 

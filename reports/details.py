@@ -133,8 +133,15 @@ def _artifact(row: Row) -> Iterator[tuple[str, str | None]]:
     yield "Largest relative error", text.number(read.number(row, "parity", "max_rel"))
     yield "Same top-1", text.percent(read.number(row, "parity", "top1_agreement"))
     yield "Payloads compared", text.compact(read.number(row, "parity", "payloads"))
-    for name, value in read.mapping(row, "artifact_details").items():
-        yield text.name(name).replace("_", " ").capitalize(), None if value is None else str(value)
+    details = read.mapping(row, "artifact_details")
+    for name, value in details.items():
+        if name == "fallen_back_share":
+            yield "Run time in kernels without a rule", text.percent(read.number(details, name))
+        elif not isinstance(value, list | dict):
+            yield text.name(name).replace("_", " ").capitalize(), None if value is None else str(value)
+    for rule, found in read.mapping(details, "rules").items():
+        kernels, share = read.number(found, "kernels"), text.percent(read.number(found, "time_share"))
+        yield f"Rule {text.name(rule)}", f"{text.compact(kernels)} kernels, {share} of the run time"
 
 
 def _cold_start(row: Row) -> Iterator[tuple[str, str | None]]:

@@ -1,9 +1,11 @@
-"""The figures that README quotes, measured in one go: `make perf` (about 20 minutes; nothing else may run meanwhile).
+"""The figures that README quotes, measured in one go: `make perf` (about an hour; nothing else may run meanwhile).
 
-    python -m tests.perf.run --out build/perf.json [--skip-bench]
+    python -m tests.perf.run --out build/perf.json [--parts generator,serving]
 
-Parts: the load generator against the null server beside stock Locust, the model server beside the same session in process, and
-the wall time of a smoke and a quick bench of resnet50 with cached artifacts.
+Parts: the load generator beside stock Locust; the model server beside the same session in process and beside a bare uvicorn
+application; what Loadstone measures against servers of known law; whether a disturbed generator is noticed; the fleet simulator
+against queueing theory; compiled code beside ONNX Runtime and OpenVINO; the wall time of a smoke and a quick bench of resnet50
+with cached artifacts.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,25 +72,40 @@ def bench(profile: str, folder: Path) -> dict[str, Any]:
     }
 
 
+def benches() -> dict[str, Any]:
+    """A smoke and a quick bench over cached artifacts."""
+    loadstone("compile", MODEL)
+    with tempfile.TemporaryDirectory() as folder:
+        return {profile: bench(profile, Path(folder)) for profile in ("smoke", "quick")}
+
+
+PARTS: dict[str, Callable[[], Any]] = {
+    "generator": partial(part, "tests.perf.generator"),
+    "serving": serving,
+    "accuracy": partial(part, "tests.perf.accuracy"),
+    "faults": partial(part, "tests.perf.generator_faults"),
+    "simulator": partial(part, "tests.perf.simulator"),
+    "compile_speed": partial(part, "tests.perf.compile_speed"),
+    "bench": benches,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/perf.json"))
-    parser.add_argument("--skip-bench", action="store_true", help="only the generator and the server (about 3 minutes)")
+    parser.add_argument("--parts", default=",".join(PARTS), help="which, comma-separated; all by default: %(default)s")
     options = parser.parse_args()
+    names = options.parts.split(",")
+    if unknown := set(names) - set(PARTS):
+        parser.error(f"unknown parts {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}")
     result: dict[str, Any] = {
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment.describe(),
-        "generator": part("tests.perf.generator"),
-        "serving": serving(),
-        "accuracy": part("tests.perf.accuracy"),
-        "simulator": part("tests.perf.simulator"),
     }
-    if not options.skip_bench:
-        loadstone("compile", MODEL)
-        with tempfile.TemporaryDirectory() as folder:
-            result["bench"] = {profile: bench(profile, Path(folder)) for profile in ("smoke", "quick")}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    for name in names:
+        result[name] = PARTS[name]()
+        options.out.write_text(json.dumps(result, indent=1) + "\n")  # what is measured stays, whatever a later part does
     print(json.dumps({key: value for key, value in result.items() if key != "environment"}, indent=1))
     print(f"written to {options.out}")
 

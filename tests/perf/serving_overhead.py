@@ -2,13 +2,13 @@
 
     python -m tests.perf.serving_overhead --model-folder DIR --artifact DIR --backend ort --json OUT
 
-The server and the in-process runs are two processes on one core, of which one is idle while the other is timed; the client
-has a core of its own and one keep-alive connection. A round is a block of in-process runs and one of requests to each server,
-their order alternating. `added_ms` is the median over rounds of the difference of the two blocks' medians, so that slow drift of the
-machine cancels; the rounds are many and short, because a noisy machine changes its speed within seconds. `outside_session_ms` is
-what each request took beyond the session's own run inside the server, which no drift touches. Both have 95 % order-statistic
-intervals, and both are also measured for a bare uvicorn application around the same session, in the same rounds. The null model
-is answered by our server program.
+The servers and the in-process runs are processes on one core, of which all but one are idle while that one is timed; the client
+has a core of its own and a keep-alive connection to each. A round is a block of in-process runs and one of requests to each
+server, their order alternating. `added_ms` is the median over rounds of the difference of two blocks' medians, so that slow
+drift of the machine cancels; the rounds are many and short, because a noisy machine changes its speed within seconds.
+`outside_session_ms` is what each request took beyond the session's own run inside the server, which no drift touches. Both have
+95 % order-statistic intervals, and both are also measured for a bare uvicorn application around the same session, in the same
+rounds. The null model is answered by our server program.
 """
 
 from __future__ import annotations

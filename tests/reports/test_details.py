@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.details import details
+from reports.details import _artifact, details
 
 
 def test_steps_show_violations_as_a_share(full: dict[str, Any]) -> None:
@@ -35,3 +35,19 @@ def test_sections_state_reasons_for_what_is_absent(full: dict[str, Any]) -> None
 def test_validity_is_told_apart_from_warnings(full: dict[str, Any]) -> None:
     assert len(details(full["candidates"][4], "candidate-4").invalid) == 2
     assert details(full["candidates"][0], "candidate-0").warnings == ("CPU frequency moved by 4 % during the reference run",)
+
+
+def test_what_the_compile_pass_did_is_told_by_rule(full: dict[str, Any]) -> None:
+    row = full["candidates"][0]
+    row["artifact_details"] = {
+        "tvm": "0.27",
+        "rules": {"conv": {"kernels": 3, "calls": 9, "time_share": 0.75}},
+        "fallen_back_share": 0.02,
+        "fallen_back": [{"name": "odd"}],
+        "kernels": [{"name": "conv_1"}],
+    }
+    shown = dict(_artifact(row))
+    assert shown["Tvm"] == "0.27"
+    assert shown["Rule conv"] == "3 kernels, 75 % of the run time"
+    assert shown["Run time in kernels without a rule"] == "2 %"
+    assert not any("conv_1" in str(value) for value in shown.values())
