@@ -52,7 +52,7 @@ class Inductor:
         use_threads(threads)
         # What aoti_load_package wraps; importing the compiler around it would add seconds to every server start.
         loader = torch._C._aoti.AOTIModelPackageLoader(str(artifact / _FILE), "model", False, 1, -1)
-        return TorchSession(lambda *tensors: loader.run(list(tensors)), model)
+        return TorchSession(lambda *tensors: loader.run(list(tensors)), model, keeps_gil=True)
 
 
 def _no_compiler() -> str | None:

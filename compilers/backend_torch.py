@@ -19,8 +19,9 @@ _FILE = "model.pt2"
 class TorchSession:
     """Calls a function of positional tensors, in the order of the model's inputs."""
 
-    def __init__(self, call: Callable[..., Any], model: ModelSpec) -> None:
+    def __init__(self, call: Callable[..., Any], model: ModelSpec, *, keeps_gil: bool = False) -> None:
         self._call = call
+        self.keeps_gil = keeps_gil
         self._names = [spec.name for spec in model.inputs]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:

@@ -24,7 +24,11 @@ class CannotCompile(Exception):
 
 
 class Session(Protocol):
-    """A loaded model: not thread-safe, one call at a time."""
+    """A loaded model: not thread-safe, one call at a time.
+
+    One whose `run` never lets go of the interpreter says so with an attribute `keeps_gil = True`, so that the server sends an
+    answer before it begins the next inference instead of after.
+    """
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
         """Outputs in the order of ModelSpec.outputs, C-contiguous, owned by the caller.

@@ -56,6 +56,10 @@ class Ran:
     compute_ns: int
 
 
+_SEND_S = 0.05
+"""The longest a worker waits for the event loop to send an answer before it takes the next request."""
+
+
 class Tally:
     """How often something happened and how long it took together."""
 
@@ -172,12 +176,27 @@ class Engine:
                 failure = error
             ended_ns = time.monotonic_ns()
             del inputs
-            self._hand_over(job, outputs, failure, begun_ns, ended_ns)
+            sent = threading.Event() if getattr(session, "keeps_gil", False) else None
+            self._hand_over(job, outputs, failure, begun_ns, ended_ns, sent)
+            if sent is not None:
+                sent.wait(_SEND_S)
 
-    def _hand_over(self, job: Job, outputs: list[Tensor], failure: Exception | None, begun_ns: int, ended_ns: int) -> None:
+    def _hand_over(
+        self,
+        job: Job,
+        outputs: list[Tensor],
+        failure: Exception | None,
+        begun_ns: int,
+        ended_ns: int,
+        sent: threading.Event | None,
+    ) -> None:
+        """Give the outcome to the event loop; `sent` is set once whoever waits for it has had its turn there."""
         assert self._loop is not None
         try:
             self._loop.call_soon_threadsafe(self._finish, job, outputs, failure, begun_ns, ended_ns)
+            if sent is not None:
+                # In the loop's next turn the answer is sent, in the one after that this runs.
+                self._loop.call_soon_threadsafe(self._loop.call_soon, self._loop.call_soon, sent.set)
         except RuntimeError:
             log.warning("an inference ended after the server had stopped; its answer is lost")
 

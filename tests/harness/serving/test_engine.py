@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -167,3 +168,37 @@ def test_stop_says_when_a_worker_is_stuck() -> None:
 
         run(body)
         assert not made.stop(0.05)
+
+
+class Quick:
+    """Answers at once; remembers when each run began."""
+
+    def __init__(self, *, keeps_gil: bool) -> None:
+        self.keeps_gil = keeps_gil
+        self.began_ns: list[int] = []
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
+        self.began_ns.append(time.monotonic_ns())
+        return [inputs["x"]]
+
+
+@pytest.mark.parametrize("keeps_gil", [True, False])
+def test_only_a_session_that_keeps_the_interpreter_waits_until_its_answer_is_sent(keeps_gil: bool) -> None:
+    session = Quick(keeps_gil=keeps_gil)
+    made = Engine(SLOW, lambda: session)
+    made.start()
+    sent_ns: list[int] = []
+
+    async def ask() -> None:
+        await made.submit(X).future
+        time.sleep(0.02)
+        sent_ns.append(time.monotonic_ns())
+
+    async def body() -> None:
+        await asyncio.gather(*(ask() for _ in range(3)))
+
+    run(body)
+    assert made.stop(5)
+    _, *began_ns = session.began_ns
+    waited = [begun >= sent for sent, begun in zip(sent_ns, began_ns[1:], strict=False)]
+    assert waited == [keeps_gil, keeps_gil]
