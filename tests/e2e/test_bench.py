@@ -91,7 +91,7 @@ def test_ctrl_c_leaves_a_partial_report_and_nothing_running(
     assert result_of(run)["run"]["state"] == "complete"
 
 
-@pytest.mark.parametrize("visits", [0, 3])
+@pytest.mark.parametrize("visits", [0, 1])
 def test_kill_9_leaves_nothing_running_and_the_bench_resumes(
     unseen_onnx: Path, environment: dict[str, str], tmp_path: Path, visits: int
 ) -> None:
