@@ -29,7 +29,7 @@ bench: $(RUN_STAMP)  ## compile, serve, load, rank and price MODEL; leaves runs/
 smoke: $(RUN_STAMP)  ## the same in two minutes: does everything work?
 	@$(BIN)/loadstone bench $(MODEL) --profile smoke $(ARGS)
 
-test: $(DEV_STAMP)  ## the tests, with real models, servers, load and browser (about 15 minutes)
+test: $(DEV_STAMP)  ## the tests, with real models, servers, load and browser (about 20 minutes)
 	$(BIN)/python -m pytest -m "not e2e and not slow" -n auto --dist loadfile $(ARGS)
 	$(BIN)/python -m pytest -m "e2e and not slow" $(ARGS)
 
