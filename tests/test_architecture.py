@@ -33,7 +33,7 @@ HEAVY = {
     },
     "pandas": {"reports/tidy.py", "reports/plots_load.py"},
     "plotly": {
-        "reports/page.py",
+        "reports/shell.py",
         "reports/figures.py",
         *(f"reports/plots_{kind}.py" for kind in ("autoscale", "cost", "latency", "load")),
     },
