@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 
 from harness.cli_autoscale import autoscale
+from harness.cli_instances import instances
 from harness.depth import DEPTHS
 from harness.errors import LoadstoneError, UsageError
 from harness.request import OBJECTIVES
@@ -257,13 +258,7 @@ def models(as_json: bool) -> None:
     raise SystemExit(lists.models(as_json=as_json))
 
 
-@cli.command()
-@click.option("--json", "as_json", is_flag=True)
-def instances(as_json: bool) -> None:
-    """This machine's slices and the catalogue, with prices, sources and dates."""
-    from harness.commands import lists
-
-    raise SystemExit(lists.instances(as_json=as_json))
+cli.add_command(instances)
 
 
 @cli.command()

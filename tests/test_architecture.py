@@ -40,6 +40,8 @@ HEAVY = {
     "ruptures": {"harness/steady.py"},
     "numba": {"harness/fleet/kernel.py"},
     "uvicorn": {"harness/serving/server.py"},
+    "boto3": {"harness/catalogue/aws.py"},
+    "botocore": {"harness/catalogue/aws.py"},
 }
 """Each heavy library and the only files that may import it."""
 
@@ -54,6 +56,7 @@ PURE = (
     "steady",
     "slo",
     *(f"capacity/{path.stem}" for path in sorted((ROOT / "harness" / "capacity").glob("*.py"))),
+    *(f"catalogue/{name}" for name in ("nouns", "processors", "reading", "choose", "pricelist")),
     "ranking",
     "cost",
     "scaling",

@@ -1,4 +1,4 @@
-"""The commands that list: models, instances, profiles, and what this machine offers."""
+"""The commands that list: models, profiles, and what this machine offers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.table import Table
 from compilers import registry
 from compilers.cache import default_cache
 from compilers.models import MODELS
-from harness import catalogue, environment, lanes
+from harness import environment, lanes
 from harness.depth import DEPTHS
 from loadprofiles import registry as load_registry
 from loadprofiles.profilefile import ProfileFile
@@ -45,38 +45,7 @@ def models(*, as_json: bool) -> int:
         }
         for row in rows
     ]
-    return _print(rows, shown, as_json=as_json, note="or a path to an .onnx file or a torch.export .pt2 program")
-
-
-def instances(*, as_json: bool) -> int:
-    """This machine's slices first, then the catalogue."""
-    cpu, memory = environment.cpu(), psutil.virtual_memory().total
-    slices = [catalogue.local_instance(f"local-{cores}", cpu, memory, None) for cores in range(1, cpu.cores + 1)]
-    rows: list[dict[str, Any]] = [
-        {
-            "name": each.name,
-            "vcpus": each.vcpus,
-            "memory_gib": each.memory_bytes / 2**30,
-            "cpu_model": cpu.model,
-            "usd_per_hour": each.usd_per_hour,
-            "price_source": f"{each.price_basis}; {each.price_source}",
-            "price_date": each.price_date,
-        }
-        for each in slices
-    ]
-    rows += [{key: asdict(row)[key] for key in rows[0]} for row in catalogue.load_catalogue()]
-    shown = [
-        {
-            "instance": row["name"],
-            "vCPUs": row["vcpus"],
-            "GiB": "–" if row["memory_gib"] is None else f"{row['memory_gib']:g}",
-            "CPU": row["cpu_model"],
-            "USD/h": "–" if row["usd_per_hour"] is None else f"{row['usd_per_hour']:.4g}",
-            "price as of": row["price_date"] or "–",
-        }
-        for row in rows
-    ]
-    return _print(rows, shown, as_json=as_json, note="local-k is k cores of this machine; sources are in --json")
+    return print_rows(rows, shown, as_json=as_json, note="or a path to an .onnx file or a torch.export .pt2 program")
 
 
 def profiles(*, as_json: bool) -> int:
@@ -95,7 +64,7 @@ def profiles(*, as_json: bool) -> int:
         }
         for row in rows
     ]
-    return _print(rows, shown, as_json=as_json, note="load takes a .toml or .json file in a name's place: docs/profiles.md")
+    return print_rows(rows, shown, as_json=as_json, note="load takes a .toml or .json file in a name's place: docs/profiles.md")
 
 
 def _defaults(found: ProfileFile) -> dict[str, Any]:
@@ -133,13 +102,16 @@ def doctor(*, as_json: bool) -> int:
         found = "missing " + ", ".join(missing) if missing else "ready"
         versions = ", ".join(f"{package} {environment.version(package)}" for package in registry.backend(name).packages)
         rows.append({"what": f"backend {name}", "found": found, "means": "" if missing else versions})
-    return _print(rows, rows, as_json=as_json)
+    return print_rows(rows, rows, as_json=as_json)
 
 
-def _print(rows: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]], *, as_json: bool, note: str = "") -> int:
+def print_rows(rows: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]], *, as_json: bool, note: str = "") -> int:
     """JSON alone, or a table on standard output."""
     if as_json:
         print(json.dumps(list(rows), indent=1))
+        return 0
+    if not shown:
+        print("none")
         return 0
     table = Table(box=None, pad_edge=False, caption=note or None, caption_justify="left")
     for key in shown[0]:

@@ -22,6 +22,8 @@ def loadstone(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedP
         (["bench", "resnet5"], "resnet50"),
         (["bench", "resnet50", "--backends", "ort,opnvino"], "openvino"),
         (["bench", "resnet50", "--profile", "quik"], "quick"),
+        (["instances", "--arch", "arm"], "arm64"),
+        (["instances", "--catalogue", "no/such.csv"], "no/such.csv: No such file"),
         (["bench", "resnet50", "--instances", "local-99"], "local-1"),
         (["bench", "resnet50", "--slo", "p99 is 100"], "p99<100ms"),
         (["bench", "resnet50", "--shape", "x=1,2"], "NAME=1x3x224x224"),
