@@ -1,8 +1,4 @@
-"""The result: everything that was decided and every figure behind it, as the JSON that reports and gates read.
-
-Schema history
-1  first
-"""
+"""The result: everything that was decided and every figure behind it, as the JSON that reports and gates read."""
 
 from __future__ import annotations
 
@@ -18,11 +14,10 @@ from harness.lanes import LanePlan
 from harness.nouns import SLO, Candidate, ModelSpec, Status
 from harness.ranking import LATENCY, TIE_RATIO, Ranking, rank
 from harness.request import BenchRequest
+from harness.resultfile import SCHEMA
 from harness.rows import Judged
 from harness.scaling import ScalingSuggestion
 from harness.twin import TwinFinding
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
-
-SCHEMA = 1
-
 Result = Mapping[str, Any]
-
-
-def load(path: Path) -> dict[str, Any]:
-    """The result stored at `path`.
-
-    Raises UsageError when it cannot be read, is not JSON, or has a schema other than `SCHEMA`.
-    """
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}; give the result.json of a run folder") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON ({error}); give the result.json of a run folder") from error
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if schema != SCHEMA or not isinstance(data, dict):
-        raise UsageError(f"{path} has schema {schema!r} where {SCHEMA} is read; run bench again with this version")
-    return data
 
 
 def leaf(data: Any, *path: str) -> Any:

@@ -58,6 +58,7 @@ PURE = (
     *(f"capacity/{path.stem}" for path in sorted((ROOT / "harness" / "capacity").glob("*.py"))),
     *(f"catalogue/{name}" for name in ("nouns", "processors", "reading", "choose", "pricelist")),
     "ranking",
+    "comparison",
     "cost",
     "scaling",
     "experiment",

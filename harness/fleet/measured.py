@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import resultfile
 from harness import slo as slos
 from harness.errors import UsageError
 from harness.fleet import service
@@ -40,7 +40,7 @@ def read(run: Path, candidate: str | None) -> Measured:
     Raises UsageError that says what is missing: no result, no such candidate, no capacity, no samples.
     """
     path = run / "result.json" if run.is_dir() else run
-    result = _result(path)
+    result = resultfile.load(path)
     row = _row(path, result, candidate)
     name = str(row["id"])
     capacity = row.get("capacity_per_s") or {}
@@ -65,18 +65,6 @@ def read(run: Path, candidate: str | None) -> Measured:
         service=_service(path.parent, row),
         slo=slos.parse(str(said["text"])),
     )
-
-
-def _result(path: Path) -> Mapping[str, Any]:
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); give a finished run folder or its result.json") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON ({error}); give a finished run folder or its result.json") from error
-    if not isinstance(result, dict) or not {"candidates", "model", "slo"} <= result.keys():
-        raise UsageError(f"{path} is no result of `loadstone bench`; give a finished run folder or its result.json")
-    return result
 
 
 def _row(path: Path, result: Mapping[str, Any], candidate: str | None) -> Mapping[str, Any]:

@@ -60,7 +60,10 @@ def result(**changed: Any) -> dict[str, Any]:
         "steps": [{"kind": "closed", "valid": True, "samples": "closed.bin"}],
     }
     whole: dict[str, Any] = {
+        "schema": 1,
+        "run": {},
         "model": {"name": "resnet50"},
+        "environment": {},
         "slo": {"text": "p95<2s,errors<1%"},
         "recommendation": {"id": "ort@local-1"},
         "recommendation_reason": None,
