@@ -89,6 +89,7 @@ class Driver:
             setting.folder / "plans",
             name,
             samples=samples,
+            own_core=not lane.shared,
             drain_timeout_s=max(5.0, 3 * self.patience_s),
             request_timeout_s=max(30.0, 10 * self.patience_s),
             expect_body_bytes=self.endpoint.response_bytes,

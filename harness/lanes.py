@@ -19,6 +19,8 @@ class Lane:
     index: int
     server_cpus: tuple[int, ...]
     generator_cpus: tuple[int, ...]
+    shared: bool = False
+    """Whether some of these cores are another lane's as well, or serve and generate load at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ def plan_lanes(cores: Sequence[Sequence[int]], server_cores: int, requested: int
     width = server_cores + 1
     fitting = len(cpus) // width
     wanted = max(fitting, 1) if requested is None else requested
-    lanes = tuple(_lane(index, cpus, server_cores) for index in range(wanted))
+    lanes = tuple(_lane(index, cpus, server_cores, shared=wanted > fitting) for index in range(wanted))
     if fitting == 0:
         return LanePlan(
             lanes=lanes,
@@ -58,8 +60,8 @@ def plan_lanes(cores: Sequence[Sequence[int]], server_cores: int, requested: int
     return LanePlan(lanes=lanes, why_screening=None)
 
 
-def _lane(index: int, cpus: Sequence[int], server_cores: int) -> Lane:
+def _lane(index: int, cpus: Sequence[int], server_cores: int, *, shared: bool) -> Lane:
     """Lane `index` of consecutive CPUs, wrapping around when lanes outnumber the cores."""
     width = server_cores + 1
     at = [cpus[(index * width + offset) % len(cpus)] for offset in range(width)]
-    return Lane(index=index, server_cpus=tuple(at[:server_cores]), generator_cpus=(at[server_cores],))
+    return Lane(index=index, server_cpus=tuple(at[:server_cores]), generator_cpus=(at[server_cores],), shared=shared)

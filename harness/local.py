@@ -104,7 +104,7 @@ def prove_generator(
         def drive(users: int) -> tuple[Reply, Path] | None:
             load = LoadProfile(arrivals="closed", duration_s=_PROOF_S, seed=0, users=users)
             samples = Path(scratch) / f"{users}.bin"
-            plan, _ = plan_for(load, requests, ("127.0.0.1", port), Path(scratch), f"{users}", samples=samples)
+            plan, _ = plan_for(load, requests, ("127.0.0.1", port), Path(scratch), f"{users}", samples=samples, own_core=True)
             try:
                 return generator.run(plan, deadline_s=30.0, cancelled=cancelled), samples
             except MeasurementInvalid:

@@ -22,8 +22,16 @@ class Monitor:
     About once a second, by the schedule's own seconds, it closes an interval of the timeline and calls `each_second()`.
     """
 
-    def __init__(self, loop: Loop, start_ns: int, each_tick: Callable[[int], None], each_second: Callable[[], None]) -> None:
-        self._each_tick, self._each_second = each_tick, each_second
+    def __init__(
+        self,
+        loop: Loop,
+        start_ns: int,
+        each_tick: Callable[[int], None],
+        each_second: Callable[[], None],
+        polled_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`polled_s()` is the CPU time so far that was no work."""
+        self._each_tick, self._each_second, self._polled_s = each_tick, each_second, polled_s
         self._lags_ns: list[int] = []
         self._due_ns = start_ns + TICK_NS
         self._start_ns = start_ns
@@ -32,7 +40,7 @@ class Monitor:
         self._lags_closed = 0
         self._waited_at_start_s = self._waited_mark_s = run_queue_wait_s()
         self.waited_s: float | None = None
-        self._cpu_at_start_s = self._cpu_mark_s = time.process_time()
+        self._cpu_at_start_s = self._cpu_mark_s = self._worked_s()
         self.cpu_s = 0.0
         self.cpu_peak: float | None = None
         self._timer = Timer(loop, self._tick)
@@ -51,7 +59,7 @@ class Monitor:
     def _close_interval(self, now: int) -> None:
         """`loop_lag_ms` is the longest of the interval; the shares are of one core, and of the main thread's wait for one."""
         length_s = (now - self._edges_ns[-1]) / _NS_PER_S
-        cpu_s, waited_s = time.process_time(), run_queue_wait_s()
+        cpu_s, waited_s = self._worked_s(), run_queue_wait_s()
         share = (cpu_s - self._cpu_mark_s) / length_s
         if length_s > 1 - TICK_NS / _NS_PER_S:
             self.cpu_peak = max(self.cpu_peak or 0.0, share)
@@ -68,12 +76,15 @@ class Monitor:
         self._edges_ns.append(now)
         self._cpu_mark_s, self._waited_mark_s, self._lags_closed = cpu_s, waited_s, len(self._lags_ns)
 
+    def _worked_s(self) -> float:
+        return time.process_time() - self._polled_s()
+
     def close(self) -> None:
         """Stop; `cpu_s` is then the user and system time of all threads since the start, `waited_s` the main thread's wait."""
         now = time.monotonic_ns()
         if now - self._edges_ns[-1] >= _SHORTEST_NS:
             self._close_interval(now)
-        self.cpu_s = time.process_time() - self._cpu_at_start_s
+        self.cpu_s = self._worked_s() - self._cpu_at_start_s
         waited_s = run_queue_wait_s()
         if waited_s is not None and self._waited_at_start_s is not None:
             self.waited_s = waited_s - self._waited_at_start_s

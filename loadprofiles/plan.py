@@ -54,6 +54,8 @@ class Plan:
     once. Who leaves is the one whose request ends next."""
     requests: int | None = None
     """A closed loop sends this many and no more."""
+    own_core: bool = False
+    """Nothing else that is measured runs on the generator's core, so it may poll there instead of sleeping."""
     method: str = "POST"
     drain_timeout_s: float = 10.0
     """How long after the last request the replies are waited for; those still open then are undrained."""
@@ -141,7 +143,7 @@ class Reply:
     active_ns: int
     """From the start until the last request had ended."""
     cpu_s: float
-    """User and system time of the generator, all threads, over `active_ns`."""
+    """User and system time of the generator, all threads, over `active_ns`, less what it polled for nothing."""
     cpu_peak: float | None
     """Highest share of one core over any whole second of the run; None when it was shorter than that."""
     loop_lag_p99_ms: float | None

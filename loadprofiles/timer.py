@@ -24,7 +24,7 @@ _TFD_TIMER_ABSTIME = 1
 
 
 class Watcher(Protocol):
-    """Calls back while its descriptor is ready, until stopped."""
+    """Calls back while its descriptor is ready, or the loop has nothing else to do, until stopped."""
 
     def start(self, callback: Callable[..., Any], *args: Any) -> None: ...
     def stop(self) -> None: ...
@@ -35,6 +35,7 @@ class Loop(Protocol):
     """The part of gevent's event loop that is used here."""
 
     def io(self, fd: int, events: int, ref: bool = True, priority: int | None = None) -> Watcher: ...
+    def idle(self) -> Watcher: ...
 
 
 class _Timespec(ctypes.Structure):

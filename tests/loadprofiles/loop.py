@@ -28,17 +28,43 @@ class HandWatcher:
         assert self not in self.loop.watchers
 
 
+class HandIdle:
+    """Called back in every turn in which nothing else is."""
+
+    def __init__(self, loop: HandLoop) -> None:
+        self.loop = loop
+        self.callback: Callable[[], Any] | None = None
+
+    def start(self, callback: Callable[..., Any], *args: Any) -> None:
+        self.callback = lambda: callback(*args)
+        self.loop.idlers.append(self)
+
+    def stop(self) -> None:
+        self.loop.idlers.remove(self)
+
+    def close(self) -> None:
+        assert self not in self.loop.idlers
+
+
 class HandLoop:
     def __init__(self) -> None:
         self.watchers: list[HandWatcher] = []
+        self.idlers: list[HandIdle] = []
 
     def io(self, fd: int, events: int, ref: bool = True, priority: int | None = None) -> Watcher:
         return HandWatcher(self, fd, events)
 
+    def idle(self) -> Watcher:
+        return HandIdle(self)
+
     def turn(self, timeout_s: float = 0.05) -> None:
         """Call back whatever is ready, once."""
         reads, writes = ([each.fd for each in self.watchers if (each.events == READ) is read] for read in (True, False))
-        ready = select.select(reads, writes, [], timeout_s)
+        ready = select.select(reads, writes, [], 0 if self.idlers else timeout_s)
+        if not any(ready):
+            for idler in list(self.idlers):
+                assert idler.callback is not None
+                idler.callback()
         for watcher in list(self.watchers):
             if watcher in self.watchers and watcher.fd in ready[watcher.events != READ]:
                 assert watcher.callback is not None

@@ -45,11 +45,12 @@ class Load:
     generator: Generator
     port: int
     folder: Path
+    own_core: bool = False
 
     def plan(self, behaviour: str, *, rate: float = 200, duration: float = 0.5, users: int | None = None, **more: Any) -> Plan:
         order, arrivals, body = (str(self.folder / name) for name in ("order.npy", "arrivals.npy", "body"))
         Path(body).write_bytes(b"x" * more.pop("body_bytes", 100))
-        fields: dict[str, Any] = {"connections": 32, "in_flight_cap": 32, "expect_body_bytes": 10}
+        fields: dict[str, Any] = {"connections": 32, "in_flight_cap": 32, "expect_body_bytes": 10, "own_core": self.own_core}
         if users is None:
             offsets = schedule.arrivals(profile("steady", duration_s=duration, rate_per_s=rate))
             np.save(arrivals, offsets)
@@ -99,9 +100,9 @@ def check(reply: Reply, records: Any) -> None:
     assert reply.run_queue_wait_s is None or reply.run_queue_wait_s >= 0
 
 
-@pytest.fixture
-def load(generator: Generator, server: Server, tmp_path: Path) -> Load:
-    return Load(generator, server.port, tmp_path)
+@pytest.fixture(params=[False, True], ids=["sleeping", "polling"])
+def load(generator: Generator, server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Load:
+    return Load(generator, server.port, tmp_path, own_core=request.param)
 
 
 @pytest.mark.parametrize("behaviour", ["good", "chunked", "interim", "timed"])
@@ -197,6 +198,14 @@ def test_open_loop_sees_a_stall_that_a_closed_loop_hides(load: Load, server: Ser
         _, hidden = closed.run("stall", users=1, duration=1.3)
     assert np.median(hidden["done_ns"] - hidden["due_ns"]) < 20e6
     assert (hidden["done_ns"] - hidden["due_ns"] > 500e6).sum() == 1
+
+
+def test_polling_is_no_work(load: Load) -> None:
+    reply, _ = load.run("good", rate=100, duration=1.0)
+    assert reply.succeeded == 100
+    assert reply.cpu_peak is not None
+    assert reply.cpu_peak < 0.5
+    assert reply.cpu_s < 0.5
 
 
 def test_closed_loop_keeps_each_user_busy(load: Load, server: Server) -> None:

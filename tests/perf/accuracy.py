@@ -172,7 +172,7 @@ def run(case: Case, requests: RequestSet, cpus: Sequence[int], folder: Path) -> 
         truth_server(case.law, output=folder / "server.log", cpus=[cpus[0]], log=log) as port,
         Generator([cpus[-1]], folder / "generator.log") as generator,
     ):
-        plan, _ = plan_for(case.load, requests, ("127.0.0.1", port), folder, "load", samples=frames)
+        plan, _ = plan_for(case.load, requests, ("127.0.0.1", port), folder, "load", samples=frames, own_core=len(cpus) > 1)
         begun = time.monotonic()
         reply = generator.run(plan, case.load.duration_s + 60)
         wall_s = time.monotonic() - begun

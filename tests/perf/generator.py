@@ -73,6 +73,7 @@ def plan_for(load: LoadProfile, port: int, folder: Path) -> Plan:
         users=load.users,
         arrivals=None if load.users else str(folder / "arrivals.npy"),
         in_flight_cap=None if load.users else CONNECTIONS,
+        own_core=(os.cpu_count() or 1) > 1,
         expect_body_bytes=2,
     )
 
