@@ -9,6 +9,7 @@ Exit codes: 0 done · 1 confirmed regression · 2 usage or configuration · 3 me
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shlex
 import sys
@@ -22,6 +23,9 @@ from harness.cli_instances import instances
 from harness.depth import DEPTHS
 from harness.errors import LoadstoneError, UsageError
 from harness.request import OBJECTIVES
+
+# Nothing computed here is large enough to share, and threads that wait for one another would disturb what is measured.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _SHAPE = re.compile(r"^(?P<name>[^=]+)=(?P<sizes>\d+(x\d+)*)$")
 
