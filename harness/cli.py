@@ -20,6 +20,7 @@ import click
 
 from harness.cli_autoscale import autoscale
 from harness.cli_instances import instances
+from harness.cli_report import report
 from harness.depth import DEPTHS
 from harness.errors import LoadstoneError, UsageError
 from harness.request import OBJECTIVES
@@ -234,14 +235,7 @@ def load(
 cli.add_command(autoscale)
 
 
-@cli.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True)
-def report(folder: Path, as_json: bool) -> None:
-    """Make result.json and report.html of RUN again, from what it stored."""
-    from harness.commands import run
-
-    raise SystemExit(run.report(folder, as_json=as_json))
+cli.add_command(report)
 
 
 @cli.command()

@@ -23,6 +23,7 @@ from typing import Any
 from harness.errors import InfrastructureError, UsageError
 
 SCHEMA = 1
+STATE = "state.sqlite"
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -65,20 +66,22 @@ class Store:
         return file
 
     def _open(self) -> None:
-        path = self.folder / "state.sqlite"
+        path = self.folder / STATE
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_TABLES)
-        except sqlite3.DatabaseError as error:
+            found = self.get("schema")
+            filled = self._db.execute("SELECT EXISTS (SELECT 1 FROM meta)").fetchone()[0]
+        except (sqlite3.DatabaseError, ValueError) as error:
             raise UsageError(f"{path} cannot be read ({error}); start a new bench, its samples are untouched") from error
-        found = self.get("schema")
-        if found is None:
+        if found is None and not filled:
             self.put("schema", SCHEMA)
         elif found != SCHEMA:
             self._db.close()
-            raise UsageError(f"{path} has schema {found}, this version reads {SCHEMA}; use the loadstone that wrote it")
+            said = "no schema" if found is None else f"schema {found}"
+            raise UsageError(f"{path} has {said}, this version reads {SCHEMA}; use the loadstone that wrote it")
 
     def get(self, key: str) -> Any:
         """The value last put under `key`, None when there is none."""
@@ -129,12 +132,12 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the file at `path` as a whole, or leave it as it was."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace the file at `path` as a whole, or leave it as it was; text is written as UTF-8."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

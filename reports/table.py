@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ NARROW = 76
 _STYLES = {"rejected": "yellow", "invalid": "magenta", "failed": "red", "skipped": "dim"}
 
 
-def print_summary(result: Result, console: Console, report: Path | None = None) -> None:
-    """Print the summary of `result` to `console`; `report` is the page to point to.
+def print_summary(result: Result, console: Console, written: Sequence[Path] = ()) -> None:
+    """Print the summary of `result` to `console`; `written` are the files to point to.
 
     Foreign text is printed as it is, without rich markup and without control characters.
     """
@@ -44,9 +44,11 @@ def print_summary(result: Result, console: Console, report: Path | None = None) 
     console.print(Text(" ".join(part for part in (headline.claim, headline.evidence) if part), style="bold"))
     if headline.why:
         console.print(Text(headline.why))
-    if report is not None:
+    if written:
         # Not wrapped, so that a terminal can recognise the path.
-        console.print(Text(f"Report: {text.clean(report, 4096)}"), soft_wrap=True)
+        console.print(Text(f"Report: {text.clean(written[0], 4096)}"), soft_wrap=True)
+        beside = ", ".join(text.clean(path.name, 200) for path in written[1:])
+        console.print(*([Text(f"Beside it: {beside}", style="dim")] if beside else []), end="\n" if beside else "")
 
 
 def _table(result: Result, rows: list[Mapping[str, Any]], notes: cells.Notes, *, wide: bool) -> Table:

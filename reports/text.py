@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from reports import result as read
@@ -136,6 +137,15 @@ def duration(value_s: float | None) -> str:
     hours, minutes = divmod(minutes, 60)
     large, small = ((hours, "h"), (minutes, "min")) if hours else ((minutes, "min"), (seconds, "s"))
     return " ".join(f"{count} {unit}" for count, unit in (large, small) if count)
+
+
+def instant(stamp: str | None) -> str | None:
+    """`2026-11-22 09:30 UTC` from an ISO instant with a zone; anything else as it is."""
+    try:
+        at = datetime.fromisoformat(stamp or "")
+        return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at.tzinfo else stamp
+    except (ValueError, OverflowError):
+        return stamp
 
 
 def estimate(data: Mapping[str, Any] | None) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from importlib import util
 from typing import Any, Literal
 
 import pandas as pd
 
-from harness.errors import InfrastructureError
+from harness.errors import UsageError
 from reports import result as read
 from reports import text
 from reports.result import Result
@@ -25,6 +26,7 @@ _NUMBERS = (
 )  # fmt: skip
 _ESTIMATES = ("capacity_per_s", "usd_per_million", "usd_per_million_at_target", "queue_ms", "compute_ms")
 _PERCENTILES = ("p50", "p90", "p95", "p99")
+_TRUTHS = ("compile_cached", "validity_valid")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -40,19 +42,34 @@ def frame(result: Result) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def write_csv(result: Result, path: Path) -> None:
-    """Write `frame(result)` to `path` as UTF-8 CSV with a header.
-
-    A text that a spreadsheet would run as a formula begins with an apostrophe instead. Raises InfrastructureError when the
-    file cannot be written.
-    """
+def csv(result: Result) -> str:
+    """`frame(result)` as CSV with a header; a text that a spreadsheet would run as a formula begins with an apostrophe."""
     table = frame(result)
     texts = [name for name, kind, _ in _fields(result, {}) if kind == "object"]
     table[texts] = table[texts].map(_inert)
-    try:
-        table.to_csv(path, index=False, lineterminator="\n")
-    except OSError as error:
-        raise InfrastructureError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+    return str(table.to_csv(index=False, lineterminator="\n"))
+
+
+def parquet_possible() -> bool:
+    """Whether pyarrow is installed."""
+    return util.find_spec("pyarrow") is not None
+
+
+def parquet(result: Result) -> bytes:
+    """`frame(result)` as Parquet: the same columns, whose types do not depend on what was measured.
+
+    Raises UsageError where pyarrow is not installed.
+    """
+    if not parquet_possible():
+        raise UsageError("table.parquet needs pyarrow, which is not installed: pip install 'loadstone[parquet]'")
+    table = frame(result)
+    for name, kind, _ in _fields(result, {}):
+        if kind == "object":
+            whole = table[name].map(lambda cell: text.clean(cell, 100_000) if isinstance(cell, str) else cell)
+            table[name] = whole.astype("boolean" if name in _TRUTHS else "string")
+    out = io.BytesIO()
+    table.to_parquet(out, engine="pyarrow", index=False)
+    return out.getvalue()
 
 
 def _inert(cell: Any) -> Any:
@@ -76,8 +93,8 @@ def _fields(result: Result, row: Row) -> Iterator[Field]:
         yield _number(f"parity_{name}", read.number(row, "parity", name))
     for name in ("basis", "source", "date"):
         yield _text(f"price_{name}", read.text(row, "price", name))
-    yield "compile_cached", "object", read.flag(row, "compile_cached")
-    yield "validity_valid", "object", read.flag(row, "validity", "valid")
+    yield _TRUTHS[0], "object", read.flag(row, "compile_cached")
+    yield _TRUTHS[1], "object", read.flag(row, "validity", "valid")
     yield _text("validity_reasons", "; ".join(read.texts(row, "validity", "reasons")) or None)
     yield _text("validity_warnings", "; ".join(read.texts(row, "validity", "warnings")) or None)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -222,20 +221,11 @@ def _about(result: Result) -> tuple[Pair, ...]:
         ("Objective", read.text(result, "objective")),
         ("Weights", weights),
         ("Profile", read.text(result, "run", "profile")),
-        ("Measured", _date(read.text(result, "run", "created_utc"))),
+        ("Measured", text.instant(read.text(result, "run", "created_utc"))),
         ("Took", text.duration(read.number(result, "run", "duration_s"))),
         ("On", read.text(result, "environment", "cpu_model")),
     )
     return tuple(Pair(name=key, value=text.name(value)) for key, value in found if value and value != text.DASH)
-
-
-def _date(stamp: str | None) -> str | None:
-    """`2026-11-22 09:30 UTC` from an ISO instant with a zone; anything else as it is."""
-    try:
-        at = datetime.fromisoformat(stamp or "")
-    except ValueError:
-        return stamp
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at.tzinfo else stamp
 
 
 def _scaling(result: Result) -> Scaling | None:

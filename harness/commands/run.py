@@ -1,8 +1,7 @@
-"""`bench`, its resumption, and `report`. Progress goes to standard error, results to standard output."""
+"""`bench` and its resumption. Progress goes to standard error, results to standard output."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -12,13 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import TypeAdapter
-from rich.console import Console
+from pydantic import TypeAdapter, ValidationError
 
 from compilers import intake, registry
 from compilers.cache import default_cache
@@ -26,6 +25,8 @@ from compilers.spec_io import PreparedModel
 from harness import catalogue, environment, lanes, local, slo
 from harness.bench import Bench, Outcome, require_disk
 from harness.candidates import enumerate_candidates
+from harness.commands.report import display as showing
+from harness.commands.report import publish
 from harness.depth import depth
 from harness.errors import InfrastructureError, Interrupted, UsageError
 from harness.lanes import LanePlan
@@ -33,9 +34,8 @@ from harness.nouns import InstanceType
 from harness.progress import Display
 from harness.request import BenchRequest
 from harness.result import RunFacts, assemble
-from harness.store import Store, write_atomically
+from harness.store import STATE, Store
 from harness.workbench import Cancelled, Workbench
-from reports import page, table, tidy
 
 _DISK_BYTES = 500_000_000
 _REQUEST = TypeAdapter(BenchRequest)
@@ -63,7 +63,7 @@ def checked_request(*, backends: tuple[str, ...], instances: tuple[str, ...], **
 
 def bench(request: BenchRequest, out: Path, *, as_json: bool, workbench: Workbench | None = None) -> int:
     """Run a new bench in a new folder of `out`; returns the exit code."""
-    with cancellable() as cancelled, _display() as display:
+    with cancellable() as cancelled, showing() as display:
         prepared = _prepare(request, display, cancelled)
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         folder = _fresh(out / f"{stamp}-{_slug(prepared.spec.name)}")
@@ -78,7 +78,7 @@ def bench(request: BenchRequest, out: Path, *, as_json: bool, workbench: Workben
 
 def resume(folder: Path, *, as_json: bool, workbench: Workbench | None = None) -> int:
     """Do what a bench that was stopped or killed has not done yet; returns the exit code."""
-    with cancellable() as cancelled, _display() as display, _existing(folder) as (store, request):
+    with cancellable() as cancelled, showing() as display, _existing(folder) as (store, request):
         then = store.get("environment")
         now = environment.describe()
         if then is not None and then["fingerprint"] != now["fingerprint"]:
@@ -86,16 +86,6 @@ def resume(folder: Path, *, as_json: bool, workbench: Workbench | None = None) -
             raise UsageError(f"{folder} was measured in another environment ({', '.join(changed)} changed); start a new bench")
         prepared = _prepare(request, display, cancelled)
         return _run(request, prepared, store, display, cancelled, as_json=as_json, workbench=workbench)
-
-
-def report(folder: Path, *, as_json: bool) -> int:
-    """Make result.json and report.html again from what is stored."""
-    with _display() as display, _existing(folder) as (store, _):
-        facts = store.get("result")
-        if facts is None:
-            raise UsageError(f"{folder} has no result yet; finish it with `loadstone bench --resume {folder}`")
-        _publish(facts, store.folder, display, as_json=as_json)
-    return 0
 
 
 def _run(
@@ -130,7 +120,7 @@ def _run(
     store.put("duration_s", spent_s)
     result = assemble(_facts(request, prepared, store, outcome, lane_plan, spent_s), candidates)
     store.put("result", result)
-    _publish(result, store.folder, display, as_json=as_json)
+    publish(result, store.folder, display, as_json=as_json)
     return _exit_code(result, outcome, store.folder)
 
 
@@ -151,20 +141,6 @@ def _facts(
         lane_plan=lane_plan,
         outcome=outcome,
     )
-
-
-def _publish(result: dict[str, Any], folder: Path, display: Display, *, as_json: bool) -> None:
-    text = json.dumps(result, indent=1, allow_nan=False)
-    write_atomically(folder / "result.json", text + "\n")
-    report_path = folder / "report.html"
-    display.now("writing the report")
-    write_atomically(report_path, page.render(result))
-    tidy.write_csv(result, folder / "candidates.csv")
-    display.close()
-    if as_json:
-        print(text)
-    console = Console(stderr=as_json)
-    table.print_summary(result, console, report_path)
 
 
 def _exit_code(result: dict[str, Any], outcome: Outcome, folder: Path) -> int:
@@ -201,22 +177,32 @@ def _default_instances() -> tuple[str, ...]:
 
 @contextmanager
 def _existing(folder: Path) -> Iterator[tuple[Store, BenchRequest]]:
-    if not (folder / "state.sqlite").is_file():
-        raise UsageError(f"{folder} is not a run folder (it has no state.sqlite); see the folders under runs/")
+    if not (folder / STATE).is_file():
+        raise UsageError(f"{folder} is not a run folder (it has no {STATE}); see the folders under runs/")
     store = Store(folder)
     try:
         request = store.get("request")
         if request is None:
             raise UsageError(f"{folder} was stopped before it began; start a new bench")
-        yield store, _REQUEST.validate_python(request)
+        yield store, _request(request, folder)
     finally:
         store.close()
 
 
-@contextmanager
-def _display() -> Iterator[Display]:
-    with Display(Console(stderr=True)) as display:
-        yield display
+def _request(stored: Any, folder: Path) -> BenchRequest:
+    """What was asked for, when every option of it is known here; half of it would measure something else."""
+    known = {field.name for field in fields(BenchRequest)}
+    wrong = sorted(set(stored) - known) if isinstance(stored, dict) else []
+    try:
+        request = _REQUEST.validate_python(stored)
+    except ValidationError as error:
+        wrong += sorted({str(each["loc"][0]) if each["loc"] else "the request" for each in error.errors()})
+    if wrong:
+        raise UsageError(
+            f"{folder} was begun by another version of loadstone ({', '.join(wrong)} cannot be read here); "
+            "resume it with that version"
+        )
+    return request
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from rich.console import Console
 from reports.table import print_summary
 
 
-def printed(result: dict[str, Any], width: int, report: Path | None = None) -> str:
+def printed(result: dict[str, Any], width: int, *written: Path) -> str:
     out = io.StringIO()
-    print_summary(result, Console(file=out, width=width, force_terminal=False, color_system=None), report)
+    print_summary(result, Console(file=out, width=width, force_terminal=False, color_system=None), written)
     return out.getvalue()
 
 

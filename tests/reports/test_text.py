@@ -86,3 +86,17 @@ def test_long_names_keep_both_ends() -> None:
 
 def test_lone_surrogates_can_be_written() -> None:
     assert text.clean("a\ud800b").encode() == b"a\xef\xbf\xbdb"
+
+
+@pytest.mark.parametrize(
+    ("stamp", "shown"),
+    [
+        ("2026-11-22T10:30:12+01:00", "2026-11-22 09:30 UTC"),
+        ("2026-11-22T10:30:12", "2026-11-22T10:30:12"),
+        ("0001-01-01T00:00:00+23:00", "0001-01-01T00:00:00+23:00"),
+        ("last week", "last week"),
+        (None, None),
+    ],
+)
+def test_instants_with_a_zone_are_shown_in_utc(stamp: str | None, shown: str | None) -> None:
+    assert text.instant(stamp) == shown
