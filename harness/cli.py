@@ -52,11 +52,8 @@ def cli() -> None:
 @click.option("--slo", help="Such as 'p99<100ms' or 'p95<0.2s,errors<0.1%'; default: from the measured service time.")
 @click.option("--objective", type=click.Choice(OBJECTIVES), default="cost", show_default=True)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests/s at which latencies are compared.")
-@click.option(
-    "--peak",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Expected peak in requests/s, for scaling.",
-)
+@click.option("--demand", help="Requests to carry, as 2000/s or 90000/min: the smallest fleet of each candidate, and its cost.")
+@click.option("--peak", help="Expected peak, for scaling, as --demand; default: the demand.")
 @click.option(
     "--growth", type=click.FloatRange(min=0), default=0.1, show_default=True, help="Growth of demand, share per minute."
 )
@@ -77,7 +74,8 @@ def bench(
     slo: str | None,
     objective: str,
     rate: float | None,
-    peak: float | None,
+    demand: str | None,
+    peak: str | None,
     growth: float | None,
     price_per_hour: float | None,
     payload: Path | None,
@@ -104,7 +102,8 @@ def bench(
         slo=slo,
         objective=objective,
         rate_per_s=rate,
-        peak_per_s=peak,
+        demand=demand,
+        peak=peak,
         growth_per_min=growth,
         price_per_hour=price_per_hour,
         payload_dir=None if payload is None else str(payload.resolve()),

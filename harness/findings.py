@@ -142,7 +142,7 @@ class Findings:
             slo=self.slo,
             closed_capacity_per_s=self.closed_capacity_per_s(name),
             service_ms=self._service_ms(name),
-            runs=self._open_runs(self._evidence(name, ())),
+            runs=self.open_runs(name),
         )
 
     def steps(self, name: str, *kinds: str) -> tuple[Step, ...]:
@@ -181,6 +181,10 @@ class Findings:
     def reference_rate_per_s(self) -> float | None:
         """The rate at which latencies are compared."""
         return experiment.reference_rate(self.search_capacities, self.given_rate_per_s)
+
+    def open_runs(self, name: str) -> tuple[OpenRun, ...]:
+        """Every valid open-loop run, as the capacity sees it."""
+        return self._open_runs(self._evidence(name, ()))
 
     def _evidence(self, name: str, kinds: tuple[str, ...]) -> list[SeenRun]:
         return [run for kind in (kinds or _OPEN_LOOP) for run in self.kind(name, kind)]

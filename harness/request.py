@@ -23,6 +23,8 @@ class BenchRequest:
     payload_dir: str | None = None
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
     price_per_hour: float | None = None
+    demand_per_s: float | None = None
+    """What the smallest fleets are sized for."""
     peak_per_s: float | None = None
     growth_per_min: float | None = None
     compile_timeout_s: float = 900.0

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness import environment, rows, scaling, twin
 from harness.bench import Outcome
+from harness.decision.decide import decide
 from harness.lanes import LanePlan
 from harness.nouns import SLO, Candidate, ModelSpec, Status
 from harness.ranking import LATENCY, TIE_RATIO, Ranking, rank
@@ -45,13 +46,15 @@ def assemble(facts: RunFacts, candidates: Sequence[Candidate]) -> dict[str, Any]
         rows.entry(each, rows.cost(each.candidate, each.capacity), findings) for each in judged if each.status is Status.RANKED
     ]
     twins = _twins(facts)
+    tie_ratio = TIE_RATIO if twins is None else twins.tie_ratio
     ranking = rank(
         entries,
         request.objective,
         np.random.default_rng(request.seed),
         reference_rate_per_s=findings.reference_rate_per_s,
-        tie_ratio=TIE_RATIO if twins is None else twins.tie_ratio,
+        tie_ratio=tie_ratio,
     )
+    made = _rows(judged, ranking, facts)
     return {
         "schema": SCHEMA,
         "run": _run(facts),
@@ -64,10 +67,18 @@ def assemble(facts: RunFacts, candidates: Sequence[Candidate]) -> dict[str, Any]
         "twin": None if twins is None else asdict(twins),
         "interference": None if outcome.interference is None else dict(outcome.interference),
         "notes": _notes(facts, twins),
-        "candidates": _rows(judged, ranking, facts),
+        "candidates": made,
         "recommendation": _recommendation(ranking),
         "recommendation_reason": None if ranking.winner else _nearest(judged, facts),
         "scaling": _scaling(ranking, judged, facts),
+        "decision": decide(
+            made,
+            objective=request.objective,
+            slo=None if findings.slo is None else str(findings.slo),
+            reference_rate_per_s=findings.reference_rate_per_s,
+            demand_per_s=request.demand_per_s,
+            tie_ratio=tie_ratio,
+        ),
     }
 
 

@@ -69,6 +69,8 @@ PURE = (
     "depth",
     "lanes",
     *(f"fleet/{name}" for name in ("policies", "demand", "service", "kernel", "servers", "nouns", "simulate", "sweep")),
+    *(f"decision/{name}" for name in ("options", "pareto", "fleets", "demandmap", "changes", "sensitivity", "decide")),
+    "rates",
     "fleet/exports",
     "fleet/kubernetes",
     "truth/law",

@@ -101,6 +101,14 @@ def shares(pool: Pool, limit: LatencyLimit, servers: int, rates_per_s: Floats) -
     return np.array([float(transform.slower(law, np.array([rate]))[0]) for rate in rates_per_s])
 
 
+def highest(pool: Pool, limit: LatencyLimit, servers: int, lost_share: float) -> float:
+    """The highest rate (1/s) that meets one limit, by the arithmetic alone; 0 is none."""
+    allowed = (limit.allowed - lost_share) / (1 - lost_share)
+    if allowed <= 0:
+        return 0.0
+    return float(_highest(pool, np.ones((1, pool.service_ms.size)), servers, limit.limit_ms, allowed)[0])
+
+
 def _highest(pool: Pool, weights: Floats, servers: int, limit_ms: float, allowed: float) -> Floats:
     law = _laws(pool, weights, servers, limit_ms)
     return transform.highest_rates(law, allowed)
@@ -214,13 +222,14 @@ def _simulated_shares(pool: Pool, limit_ms: float, servers: int, rates_per_s: Fl
     settle = int(min(1500, 20 + 3 * servers / (1 - math.sqrt(rho)) ** 2))
     gaps = rng.exponential(1e3, size=(settle + _STEPS, 1, _CHAINS)) / rates_per_s[None, :, None]
     wide = (settle + _STEPS, rates_per_s.size * _CHAINS)
-    idle = np.tile(_drawn(pool, pool.subset(False), settle + _STEPS, rng), rates_per_s.size)
-    busy = np.tile(_drawn(pool, pool.subset(True), settle + _STEPS, rng), rates_per_s.size) if pool.separate else idle
+    idle = np.tile(drawn(pool, pool.subset(False), settle + _STEPS, _CHAINS, rng), rates_per_s.size)
+    busy = np.tile(drawn(pool, pool.subset(True), settle + _STEPS, _CHAINS, rng), rates_per_s.size) if pool.separate else idle
     found = simulate.sojourn_ms(gaps.reshape(wide), idle, busy, servers)[settle:]
     slow = (found > limit_ms).reshape(_STEPS, rates_per_s.size, _CHAINS)
     return np.asarray(slow.mean(axis=0), dtype=np.float64)
 
 
-def _drawn(pool: Pool, places: NDArray[np.int64], length: int, rng: np.random.Generator) -> Floats:
-    picked = simulate.blocks(places.size, length, pool.block, _CHAINS, rng)
+def drawn(pool: Pool, places: NDArray[np.int64], length: int, chains: int, rng: np.random.Generator) -> Floats:
+    """Services for `chains` queues, shape (length, chains), neighbours together."""
+    picked = simulate.blocks(places.size, length, pool.block, chains, rng)
     return np.asarray(pool.service_ms[places[picked]], dtype=np.float64)

@@ -11,7 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from harness import resultfile
+from harness import rates, resultfile
+from harness.decision import decide
 from harness.errors import UsageError
 from harness.progress import Display
 from harness.store import STATE, Store, write_atomically
@@ -21,11 +22,15 @@ from reports.exports import CHEAP, FORMS
 ALL = "all"
 
 
-def report(run: Path, formats: str | None, out: Path | None, *, as_json: bool) -> int:
-    """Write what RUN says in `formats` (comma-separated; default: all that can be written here); returns the exit code."""
-    forms = _forms(formats)
+def report(run: Path, formats: str | None, out: Path | None, *, demand: str | None = None, as_json: bool) -> int:
+    """Write what RUN says in `formats` (comma-separated; default: all that can be written here), its fleets sized for another
+    demand if one is given; returns the exit code."""
+    forms, wanted = _forms(formats), None if demand is None else rates.per_second(demand, "--demand")
     with display() as shown:
-        publish(stored(run), out or (run if run.is_dir() else run.parent), shown, forms=forms, as_json=as_json)
+        result = stored(run)
+        if wanted is not None:
+            result |= {"decision": decide.again(result, wanted)}
+        publish(result, out or (run if run.is_dir() else run.parent), shown, forms=forms, as_json=as_json)
     return 0
 
 

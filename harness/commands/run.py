@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from compilers import intake, registry
 from compilers.cache import default_cache
 from compilers.spec_io import PreparedModel
-from harness import catalogue, environment, lanes, local, slo
+from harness import catalogue, environment, lanes, local, rates, slo
 from harness.bench import Bench, Outcome, require_disk
 from harness.candidates import enumerate_candidates
 from harness.commands.report import display as showing
@@ -49,16 +49,28 @@ def checked_request(*, backends: tuple[str, ...], instances: tuple[str, ...], **
     depth(given["profile"])
     if given["slo"] is not None:
         slo.parse(given["slo"])
+    demand, peak = _demands(given.pop("demand", None), given.pop("peak", None))
     model = given.pop("model")
     path = Path(model).expanduser()
     request = BenchRequest(
         model=str(path.absolute()) if path.exists() else model,
         backends=tuple(dict.fromkeys(names)),
         instances=tuple(dict.fromkeys(instances or _default_instances())),
+        demand_per_s=demand,
+        peak_per_s=peak,
         **given,
     )
     _local_instances(request)
     return request
+
+
+def _demands(demand: str | None, peak: str | None) -> tuple[float | None, float | None]:
+    """(what fleets carry, what scaling must reach), per second; each stands in for the other, and a peak is no less."""
+    carried = None if demand is None else rates.per_second(demand, "--demand")
+    highest = None if peak is None else rates.per_second(peak, "--peak")
+    if carried is not None and highest is not None and highest < carried:
+        raise UsageError(f"--peak {peak} is below --demand {demand}; the peak is the most that is ever asked")
+    return carried or highest, highest or carried
 
 
 def bench(request: BenchRequest, out: Path, *, as_json: bool, workbench: Workbench | None = None) -> int:

@@ -15,6 +15,7 @@ from rich.console import Console
 from harness import lanes, slo
 from harness.bench import Bench, Outcome
 from harness.candidates import enumerate_candidates
+from harness.decision.decide import again
 from harness.depth import DEPTHS
 from harness.nouns import SLO, Failure, InstanceType, Skipped
 from harness.progress import Display
@@ -108,6 +109,23 @@ def test_capacity_and_cost_are_those_of_the_queue(tmp_path: Path) -> None:
     assert result["scaling"]["target_value"] < row["capacity_per_s"]["value"] * 60
     assert row["service_ms"]["p50"]["value"] == pytest.approx(10.0, rel=0.02)
     assert row["latency_ms"]["p99"]["n"] >= 1000
+
+
+def test_the_decision_follows_from_the_rows_and_names_what_would_change_it(tmp_path: Path) -> None:
+    world = FakeWorld(servers={"ort": constant(10.0), "torch": constant(14.0), "tvm": constant(300.0)})
+    _, result = run(world, tmp_path / "run", replace(REQUEST, demand_per_s=400.0), slo.parse("p99<100ms"))
+    found, curves = result["decision"], rows(result)["ort"]["predicted"]
+    assert found["pareto"]["front"] == ["ort@local-1"]
+    assert [each["id"] for each in found["dominated_by"]["torch@local-1"]] == ["ort@local-1"]
+    assert [each["id"] for each in found["fleets"]] == ["ort@local-1", "torch@local-1"]
+    assert found["fleets"][0]["instances"] in (5, 6)
+    assert {each["what"]: each["verdict"] for each in found["changes"]} == {"price": "never", "load": "never", "slo": "stays"}
+    # The curve passes through the capacity itself, and a tenth of the load leaves hardly a queue.
+    assert np.interp(1.0, curves["slo_factor"], curves["capacity_per_s"]) == pytest.approx(
+        rows(result)["ort"]["capacity_per_s"]["value"]
+    )
+    assert curves["latency_ms"]["p50"][0] == pytest.approx(10.0, rel=0.05)
+    assert json.loads(json.dumps(found, allow_nan=False)) == again(result, 400.0)
 
 
 def test_a_model_too_slow_for_a_median_in_the_probe_still_gets_an_slo(tmp_path: Path) -> None:
