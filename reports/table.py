@@ -14,6 +14,7 @@ from rich.text import Text
 from reports import cells, summary, text
 from reports import result as read
 from reports.result import Result
+from reports.table_decision import print_decision
 
 NARROW = 76
 """Below this many columns a table would break words, so each candidate becomes a short paragraph."""
@@ -44,6 +45,7 @@ def print_summary(result: Result, console: Console, written: Sequence[Path] = ()
     console.print(Text(" ".join(part for part in (headline.claim, headline.evidence) if part), style="bold"))
     if headline.why:
         console.print(Text(headline.why))
+    print_decision(result, console, NARROW)
     if written:
         # Not wrapped, so that a terminal can recognise the path.
         console.print(Text(f"Report: {text.clean(written[0], 4096)}"), soft_wrap=True)
