@@ -200,6 +200,7 @@ def _cold(findings: Findings, name: str) -> dict[str, Any]:
     colds = [visit.cold for visit in findings.visits if visit.candidate == name and visit.cold]
     return {
         "start_s": start_s(findings, name),
+        "starts_s": [cold.start_s for cold in colds],
         "load_s": float(np.median([cold.load_s for cold in colds])) if colds else None,
         "first_inference_ms": float(np.median([cold.first_inference_ms for cold in colds])) if colds else None,
         "starts": len(colds),

@@ -47,7 +47,7 @@ class Trace:
 
     `offsets_ns` int64[n] is sorted and starts at 0. `counts` int64[m] are requests in consecutive intervals of `interval_ns`;
     where inside its interval a request came is not known. `span_ns` is the length of the whole: every offset is below it.
-    `begins_s` is the second of the day at which it begins, in its own zone; None where times are bare numbers.
+    `begins_s` is the second of the day in UTC at which it begins (times without a zone count as UTC); None for bare numbers.
     """
 
     name: str
@@ -86,16 +86,16 @@ class _Columns:
 
 class _Table(NamedTuple):
     """The rows as numbers: line in the file, instant in ns from any common origin, count (empty in a list of
-    arrivals); and whether times are dates."""
+    arrivals); and how far its zone is ahead of UTC, None where times are no dates."""
 
     lines: NDArray[np.int64]
     times_ns: NDArray[np.int64]
     counts: NDArray[np.int64]
-    calendar: bool
+    ahead_s: int | None
 
     @property
     def begins_s(self) -> int | None:
-        return int(self.times_ns[0] // NS_PER_S % 86_400) if self.calendar else None
+        return None if self.ahead_s is None else int((self.times_ns[0] // NS_PER_S - self.ahead_s) % 86_400)
 
 
 def read_trace(path: Path) -> Trace:
@@ -207,7 +207,7 @@ def _table(path: Path, body: Iterable[tuple[int, list[str]]], columns: _Columns)
         if columns.count is not None:
             counts.append(_count(path, line, row, columns.count))
     numbers = [np.array(each, np.int64) for each in (lines, times, counts)]
-    return _Table(lines=numbers[0], times_ns=numbers[1], counts=numbers[2], calendar=kind != _NUMBER)
+    return _Table(lines=numbers[0], times_ns=numbers[1], counts=numbers[2], ahead_s=_ahead_s(kind))
 
 
 def _zone(text: str | None) -> str:
@@ -216,6 +216,16 @@ def _zone(text: str | None) -> str:
     plain = text.upper().replace(":", "")
     offset = "+0000" if plain in ("Z", "UTC") else plain.ljust(5, "0")
     return "in UTC" if offset in ("+0000", "-0000") else f"in zone {offset}"
+
+
+def _ahead_s(kind: str | None) -> int | None:
+    """Seconds that the zone named by `_zone` is ahead of UTC; None for numbers."""
+    if kind is None or kind == _NUMBER:
+        return None
+    offset = kind.rpartition(" ")[2]
+    if offset[0] not in "+-":
+        return 0
+    return (-1 if offset[0] == "-" else 1) * (int(offset[1:3]) * 3600 + int(offset[3:5]) * 60)
 
 
 def _iso_ns(path: Path, line: int, match: re.Match[str], seconds: dict[str, int]) -> int:

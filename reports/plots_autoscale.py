@@ -69,22 +69,31 @@ def _frontier(result: Mapping[str, Any]) -> Any:
     return figure
 
 
+def _latency_title(result: Mapping[str, Any]) -> str:
+    rows, slo = result["over_time"], safe(result["slo"]["text"])
+    if rows["quantile_ms"] == rows["p99_ms"]:
+        return f"p99, ms ({slo})"
+    return f"p99 and, dotted, the highest quantile of {slo}, ms"
+
+
 def _over_time(result: Mapping[str, Any]) -> Any:
     """Four panels over one axis: load, instances, requests outstanding, and the SLO's quantile."""
     from plotly.subplots import make_subplots
 
     rows, best = result["over_time"], result["chosen"]
-    titles = ("load, requests/s", "instances", "requests outstanding", f"highest quantile of {safe(result['slo']['text'])}, ms")
+    titles = ("load, requests/s", "instances", "requests in flight and queued", _latency_title(result))
     figure = make_subplots(rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.05, subplot_titles=titles)
+    same = rows["quantile_ms"] == rows["p99_ms"]
     hours = [minute / 60 for minute in rows["minute"]]
     lines = (
         (1, "load_per_s", "load", _COLOURS[0], "solid"),
         (2, "capacity", "asked for", _MUTED, "dot"),
         (2, "serving", "in service", _COLOURS[2], "solid"),
         (3, "outstanding", "outstanding", _COLOURS[1], "solid"),
-        (4, "quantile_ms", "latency", _COLOURS[3], "solid"),
+        (4, "p99_ms", "p99", _COLOURS[4], "solid"),
+        (4, "quantile_ms", "the SLO's highest quantile", _COLOURS[3], "dot"),
     )
-    for row, key, name, colour, dash in lines:
+    for row, key, name, colour, dash in lines[: -1 if same else None]:
         stairs = {"shape": "hv"} if row == 2 else {}
         figure.add_scatter(
             x=hours,

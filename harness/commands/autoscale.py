@@ -16,11 +16,11 @@ from rich.table import Table
 from harness import scaling
 from harness import slo as slos
 from harness.errors import UsageError
-from harness.fleet import exports, kernel, kubernetes, measured, policies, sweep
+from harness.fleet import exports, kernel, kubernetes, measured, sweep
 from harness.fleet.demand import Demand
 from harness.fleet.exports import Chosen, Names
 from harness.fleet.measured import Measured
-from harness.fleet.nouns import Day, Fleet, Routing
+from harness.fleet.nouns import Day, Fleet, Metric, Routing
 from harness.fleet.sweep import Question, Trial
 from harness.store import write_atomically
 from loadprofiles.traces import read_trace
@@ -83,7 +83,7 @@ def _question(asked: Asked, candidate: Measured) -> Question:
         fleet=Fleet(
             service=candidate.service,
             workers=candidate.workers,
-            starts_s=(candidate.start_s,),
+            starts_s=candidate.starts_s,
             provisioning_s=scaling.PROVISIONING_S if asked.provisioning_s is None else asked.provisioning_s,
             routing=_ROUTINGS[asked.routing],
             queue_limit=asked.queue_limit,
@@ -146,7 +146,7 @@ def _result(
         "slo": {"text": str(question.slo), "max_error_ratio": question.slo.max_error_ratio},
         "demand": {"name": demand.name, "span_s": demand.span_ns / 1e9, "seeds": asked.seeds},
         "fleet": {
-            "start_s": candidate.start_s,
+            "starts_s": list(candidate.starts_s),
             "provisioning_s": fleet.provisioning_s,
             "provisioning_source": "assumption, as AWS reports for a real-time endpoint"
             if asked.provisioning_s is None
@@ -194,6 +194,7 @@ def _over_time(day: Day) -> dict[str, Any]:
         "capacity": [row.capacity for row in rows],
         "outstanding": [row.outstanding for row in rows],
         "quantile_ms": [row.quantile_ms for row in rows],
+        "p99_ms": [row.p99_ms for row in rows],
         "violations": [row.violations for row in rows],
     }
 
@@ -222,6 +223,7 @@ def _apply(asked: Asked, candidate: Measured, question: Question, best: Trial) -
         rate_per_instance_s=best.share * question.capacity_per_s,
         asynchronous=best.kind == sweep.ASYNC_ZERO,
         begins_s=0 if trace is None else trace.begins_s,
+        memory_mb=candidate.memory_mb,
     )
     names = Names(
         endpoint=_slug(candidate.model),
@@ -234,10 +236,11 @@ def _apply(asked: Asked, candidate: Measured, question: Question, best: Trial) -
         "horizontal_pod_autoscaler": kubernetes.horizontal_pod_autoscaler(chosen, names),
         "keda_scaled_object": kubernetes.scaled_object(chosen, names),
     }
-    try:
-        found["endpoint_config"], found["endpoint_config_reason"] = exports.endpoint_config(chosen, names), None
-    except UsageError as error:
-        found["endpoint_config"], found["endpoint_config_reason"] = None, str(error)
+    for name, write in (("endpoint_config", exports.endpoint_config), ("inference_component", exports.inference_component)):
+        try:
+            found[name], found[f"{name}_reason"] = write(chosen, names), None
+        except UsageError as error:
+            found[name], found[f"{name}_reason"] = None, str(error)
     return found
 
 
@@ -266,7 +269,7 @@ def _print(result: dict[str, Any], trials: Sequence[Trial], best: Trial | None, 
         table.add_column(title, justify="left" if title in ("policy", "") else "right", no_wrap=True)
     front = sweep.frontier(trials)
     for trial in trials:
-        unit = "/min" if trial.policy.period_s == policies.PERIOD_S else " at once"
+        unit = "/min" if trial.policy.metric is Metric.INVOCATIONS else " at once"
         table.add_row(
             trial.kind,
             f"{trial.share:.0%}",

@@ -14,6 +14,8 @@ from harness.fleet.policies import DAY_S, Scheduled, StepScaling, TargetTracking
 _NAMESPACE = "sagemaker"
 _CLOUDWATCH = "AWS/SageMaker"
 _PREFIX = "loadstone"
+MEMORY_MARGIN = 1.25
+"""On the memory that a server was seen to take: what is reserved must hold its worst moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,8 @@ class Names:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
     """A policy and where it was chosen for. `asynchronous` requests wait while there is no instance; `begins_s` is the
-    second of the day at which the demand begins, None when it knows no clock."""
+    second of the day (UTC) at which the demand begins, None when it knows no clock; `memory_mb` what a copy of the model was
+    seen to take, None when nobody looked."""
 
     policy: Policy
     initial: int
@@ -39,6 +42,7 @@ class Chosen:
     rate_per_instance_s: float
     asynchronous: bool
     begins_s: int | None
+    memory_mb: float | None = None
 
 
 def application_auto_scaling(chosen: Chosen, names: Names) -> dict[str, Any]:
@@ -46,7 +50,7 @@ def application_auto_scaling(chosen: Chosen, names: Names) -> dict[str, Any]:
     of `application-autoscaling`, and of `put_metric_alarm` of `cloudwatch`; an alarm's action is the ARN its policy
     returned."""
     policy, scalable = chosen.policy, _scalable(chosen, names)
-    rules = [] if policy.tracking is None else [_tracking(policy.tracking, _metric(chosen), scalable)]
+    rules = [] if policy.tracking is None else [_tracking(policy.tracking, _metric(chosen, names), scalable)]
     alarms: list[dict[str, Any]] = []
     for number, each in enumerate(policy.steps, start=1):
         name = f"{_PREFIX}-step-{'out' if each.above else 'in'}-{number}"
@@ -89,6 +93,27 @@ def endpoint_config(chosen: Chosen, names: Names) -> dict[str, Any]:
     return config
 
 
+def inference_component(chosen: Chosen, names: Names) -> dict[str, Any] | None:
+    """Arguments of boto3's `sagemaker.create_inference_component`, which holds the model where zero instances of a real-time
+    endpoint are wanted; None elsewhere. UsageError when the memory that a copy needs is not known."""
+    if not _components(chosen):
+        return None
+    if chosen.memory_mb is None:
+        raise UsageError(
+            "the memory of the server was not measured, and an inference component must reserve some; bench it again"
+        )
+    return {
+        "InferenceComponentName": names.model,
+        "EndpointName": names.endpoint,
+        "VariantName": names.variant,
+        "Specification": {
+            "ModelName": names.model,
+            "ComputeResourceRequirements": {"MinMemoryRequiredInMb": max(128, math.ceil(MEMORY_MARGIN * chosen.memory_mb))},
+        },
+        "RuntimeConfig": {"CopyCount": max(1, chosen.initial)},
+    }
+
+
 def _components(chosen: Chosen) -> bool:
     """Whether zero instances of a real-time endpoint are wanted: only inference components can do that."""
     return chosen.policy.limits.least == 0 and not chosen.asynchronous
@@ -102,22 +127,28 @@ def _scalable(chosen: Chosen, names: Names) -> dict[str, Any]:
     return {"ServiceNamespace": _NAMESPACE, "ResourceId": resource, "ScalableDimension": dimension}
 
 
-def _metric(chosen: Chosen) -> str:
-    if not _components(chosen):
-        return chosen.policy.metric.value
-    if chosen.policy.metric is Metric.CONCURRENCY:
-        return "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution"
-    return "SageMakerInferenceComponentInvocationsPerCopy"
+def _metric(chosen: Chosen, names: Names) -> dict[str, Any]:
+    """The metric that target tracking watches; the backlog is none of the predefined ones."""
+    metric = chosen.policy.metric
+    if metric is Metric.BACKLOG:
+        where = _dimensions({"EndpointName": names.endpoint})
+        found = {"MetricName": metric.value, "Namespace": _CLOUDWATCH, "Dimensions": where, "Statistic": "Average"}
+        return {"CustomizedMetricSpecification": found}
+    name = metric.value
+    if _components(chosen):
+        per_copy = {Metric.CONCURRENCY: "ConcurrentRequestsPerCopyHighResolution", Metric.INVOCATIONS: "InvocationsPerCopy"}
+        name = f"SageMakerInferenceComponent{per_copy[metric]}"
+    return {"PredefinedMetricSpecification": {"PredefinedMetricType": name}}
 
 
-def _tracking(policy: TargetTracking, metric: str, scalable: dict[str, Any]) -> dict[str, Any]:
+def _tracking(policy: TargetTracking, metric: dict[str, Any], scalable: dict[str, Any]) -> dict[str, Any]:
     return {
         "PolicyName": f"{_PREFIX}-target-tracking",
         **scalable,
         "PolicyType": "TargetTrackingScaling",
         "TargetTrackingScalingPolicyConfiguration": {
             "TargetValue": round(policy.target, 6),
-            "PredefinedMetricSpecification": {"PredefinedMetricType": metric},
+            **metric,
             "ScaleOutCooldown": math.ceil(policy.scale_out_cooldown_s),
             "ScaleInCooldown": math.ceil(policy.scale_in_cooldown_s),
             "DisableScaleIn": policy.disable_scale_in,

@@ -19,7 +19,7 @@ from loadprofiles.samples import Samples
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A candidate as the simulator needs it; `start_s` is from process start to the first answer."""
+    """A candidate as the simulator needs it; `starts_s` are from process start to the first answer, one a start."""
 
     id: str
     model: str
@@ -29,7 +29,8 @@ class Measured:
     capacity_low_per_s: float | None
     capacity_high_per_s: float | None
     usd_per_hour: float | None
-    start_s: float
+    starts_s: tuple[float, ...]
+    memory_mb: float | None
     service: ServiceTimes
     slo: SLO
 
@@ -61,7 +62,8 @@ def read(run: Path, candidate: str | None) -> Measured:
         capacity_low_per_s=capacity.get("low"),
         capacity_high_per_s=capacity.get("high"),
         usd_per_hour=row.get("usd_per_hour"),
-        start_s=float(row["start_s"]),
+        starts_s=tuple(row.get("starts_s") or (float(row["start_s"]),)),
+        memory_mb=row.get("memory_mb"),
         service=_service(path.parent, row),
         slo=slos.parse(str(said["text"])),
     )

@@ -18,10 +18,12 @@ class Routing(StrEnum):
 
 
 class Metric(StrEnum):
-    """What a policy watches, per instance: requests answered in a minute, or requests in flight and queued (average)."""
+    """What a policy watches, per instance: requests answered in a minute; requests in flight and queued (average), every 10 s
+    of a real-time endpoint, every minute of an asynchronous one."""
 
     INVOCATIONS = "SageMakerVariantInvocationsPerInstance"
     CONCURRENCY = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+    BACKLOG = "ApproximateBacklogSizePerInstance"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +63,15 @@ class Policy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
     """One minute: requests that arrived per second, instances in service and asked for, requests outstanding (mean over
-    the minute), and of the requests that arrived in it the SLO's highest quantile in ms (None when none did, or when it
-    fell among the failed), how many broke that limit, and whether the minute alone broke any."""
+    the minute), and of the requests that arrived in it the SLO's highest quantile and p99 in ms (None when none did, or when
+    they fell among the failed), how many broke that limit, and whether the minute alone broke any."""
 
     arrived_per_s: float
     serving: int
     capacity: int
     outstanding: float
     quantile_ms: float | None
+    p99_ms: float | None
     violations: int
     broken: bool
 

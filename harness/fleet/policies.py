@@ -190,14 +190,13 @@ def adjusted(policy: StepScaling, capacity: int, amount: int) -> int:
     return max(0, capacity + change)
 
 
-def combined(wanted: Sequence[int | None], state: State) -> int | None:
-    """What several policies decide together: out if any says so, in only if all agree, and the largest capacity wins."""
-    said = [value for value in wanted if value is not None]
+def combined(tracking: Sequence[int | None], stepping: Sequence[int | None], state: State) -> int | None:
+    """What several policies decide together: out if any says so, in only if all that track a target agree, and the largest
+    capacity wins. A step policy without an alarm has no say; `tracking` holds those that may scale in."""
+    said = [value for value in (*tracking, *stepping) if value is not None]
     if not said:
         return None
-    if max(said) > state.capacity:
-        return max(said)
-    return max(said) if len(said) == len(wanted) else None
+    return max(said) if max(said) > state.capacity or None not in tracking else None
 
 
 def applied(wanted: int | None, limits: Limits, state: State) -> State:

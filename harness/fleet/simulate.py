@@ -22,6 +22,7 @@ from loadprofiles.traces import Trace
 NS_PER_S = 1_000_000_000
 _ROUTE_STREAM, _SERVICE_STREAM, _START_STREAM = 2, 3, 4
 _MINUTE_S = 60
+_P99 = 0.99
 
 
 def simulate(fleet: Fleet, policy: Policy, demand: demands.Demand, slo: SLO, seed: int, *, initial: int | None = None) -> Day:
@@ -110,6 +111,8 @@ class _Run:
         minute_ends = end % (_MINUTE_S * NS_PER_S) == 0
         if self.policy.metric is Metric.CONCURRENCY:
             self.points.append(concurrency)
+        elif minute_ends and self.policy.metric is Metric.BACKLOG:
+            self.points.append(self.area / (_MINUTE_S * NS_PER_S) / serving if serving else None)
         elif minute_ends:
             self.points.append(self.answered_share if serving else None)
         if minute_ends:
@@ -120,13 +123,15 @@ class _Run:
         self.latencies.append(latencies)
         tail, n = self.slo.tail, latencies.size
         by_limit = _broken(latencies, self.slo)
+        quantile_ms = _quantile(latencies, tail.quantile)
         self.minutes.append(
             Minute(
                 arrived_per_s=self.arrived / _MINUTE_S,
                 serving=serving,
                 capacity=self.state.capacity,
                 outstanding=self.area / (_MINUTE_S * NS_PER_S),
-                quantile_ms=_quantile(latencies, tail.quantile),
+                quantile_ms=quantile_ms,
+                p99_ms=quantile_ms if tail.quantile == _P99 else _quantile(latencies, _P99),
                 violations=by_limit[self.slo.limits.index(tail)],
                 broken=not _kept(self.slo, by_limit, n),
             )
@@ -142,7 +147,7 @@ class _Run:
         # The metric speaks for those who were there when its period began.
         state = replace(self.state, now_s=now_s, serving=self.servers.serving(end - self.tick_ns).size)
         fresh = self.policy.metric is Metric.CONCURRENCY or end % (_MINUTE_S * NS_PER_S) == 0
-        wanted = policies.combined(self._wanted(state), state) if fresh else None
+        wanted = self._wanted(state) if fresh else None
         if state.capacity == 0:
             wanted = self._from_zero(end)
         self.state = policies.applied(wanted, self.limits, state)
@@ -153,10 +158,12 @@ class _Run:
         elif change < 0:
             self.servers.remove(-change, end)
 
-    def _wanted(self, state: State) -> list[int | None]:
+    def _wanted(self, state: State) -> int | None:
         tracking = self.policy.tracking
         found = [] if tracking is None else [policies.track(tracking, self.points, state)]
-        return found + [policies.step(each, self.points, state) for each in self.policy.steps]
+        if tracking is not None and tracking.disable_scale_in and found == [None]:
+            found = []
+        return policies.combined(found, [policies.step(each, self.points, state) for each in self.policy.steps], state)
 
     def _from_zero(self, end: int) -> int | None:
         """The step policy that leaves zero, at minute ends."""
@@ -187,7 +194,7 @@ class _Run:
             instance_hours=self.servers.paid_ns(end) / NS_PER_S / 3600,
             most_serving=max((row.serving for row in self.minutes), default=0),
             p50_ms=_quantile(latencies, 0.5),
-            p99_ms=_quantile(latencies, 0.99),
+            p99_ms=_quantile(latencies, _P99),
             mean_ms=None if not good.size else float(good.mean(dtype=np.float64)),
             minutes=tuple(self.minutes),
         )

@@ -196,7 +196,10 @@ def policy_for(question: Question, kind: str, share: float, peak: float, seeds: 
         return per_minute, replace(policy, tracking=None, steps=_steps(per_minute, cooldown))
     if kind == SCHEDULED:
         return per_minute, replace(policy, schedule=_schedule(question, per_instance, cooldown, limits, seeds))
-    if kind in (ZERO, ASYNC_ZERO):
+    if kind == ASYNC_ZERO:
+        target = _concurrency(question, per_instance, peak, limits)
+        return target, replace(policy, metric=Metric.BACKLOG, tracking=replace(tracking, target=target), from_zero=1)
+    if kind == ZERO:
         return per_minute, replace(policy, from_zero=1)
     return per_minute, policy
 

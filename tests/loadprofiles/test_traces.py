@@ -76,6 +76,15 @@ def test_iso_times_survive_to_the_microsecond(tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.parametrize(
+    ("begin", "hour"),
+    [("08:00:00Z", 8), ("08:00:00", 8), ("08:00:00+05:30", 2.5), ("20:00:00-0800", 4), ("01:00:00+02", 23)],
+)
+def test_a_trace_begins_in_utc(trace: Callable[[str], Trace], begin: str, hour: float) -> None:
+    assert trace(f"timestamp\n2026-01-01T{begin}\n").begins_s == hour * 3600
+    assert trace("timestamp\n5\n").begins_s is None
+
+
+@pytest.mark.parametrize(
     ("text", "line", "why"),
     [
         ("", None, "empty"),

@@ -34,6 +34,7 @@ def result() -> dict[str, Any]:
             "capacity": [2, 2],
             "outstanding": [0.1, 0.2],
             "quantile_ms": [50.0, None],
+            "p99_ms": [60.0, None],
             "violations": [0, 1],
         },
     }
@@ -49,7 +50,10 @@ def test_the_page_stands_alone_and_escapes_names() -> None:
 
 def test_every_panel_shows_its_column() -> None:
     figure = plots_autoscale._over_time(result())
-    assert [list(trace.y) for trace in figure.data] == [[1.5, 2.5], [2, 2], [1, 2], [0.1, 0.2], [50.0, None]]
+    assert [list(trace.y) for trace in figure.data] == [[1.5, 2.5], [2, 2], [1, 2], [0.1, 0.2], [60.0, None], [50.0, None]]
+    given = result()
+    given["over_time"]["p99_ms"] = given["over_time"]["quantile_ms"]
+    assert len(plots_autoscale._over_time(given).data) == 5, "one line where p99 is what the SLO limits"
     front = plots_autoscale._frontier(result())
     assert [list(trace.x) for trace in front.data] == [[3.0, 2.0], [3.0]]
     assert front.data[0].marker.symbol == ("circle", "x")

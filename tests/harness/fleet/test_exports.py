@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,15 @@ def test_zero_instances_need_inference_components_unless_requests_wait() -> None
     waiting = exports.application_auto_scaling(chosen(sweep.ASYNC_ZERO), NAMES)
     assert waiting["register_scalable_target"]["ScalableDimension"] == "sagemaker:variant:DesiredInstanceCount"
     assert [each["MetricName"] for each in waiting["put_metric_alarm"]] == ["HasBacklogWithoutCapacity"]
+    config = waiting["put_scaling_policy"][0]["TargetTrackingScalingPolicyConfiguration"]
+    assert config["CustomizedMetricSpecification"]["MetricName"] == "ApproximateBacklogSizePerInstance"
+
+
+def test_the_component_that_holds_the_model_reserves_what_the_server_took() -> None:
+    body = exports.inference_component(replace(chosen(sweep.ZERO), memory_mb=1000.0), NAMES)
+    assert body is not None
+    validate("sagemaker", "CreateInferenceComponent", body)
+    assert body["Specification"]["ComputeResourceRequirements"]["MinMemoryRequiredInMb"] == 1250
+    assert exports.inference_component(chosen(sweep.TRACKING), NAMES) is None
+    with pytest.raises(UsageError, match="memory of the server was not measured"):
+        exports.inference_component(chosen(sweep.ZERO), NAMES)

@@ -91,12 +91,20 @@ def test_tracking_cannot_leave_zero() -> None:
 
 
 def test_several_policies_go_out_if_any_and_in_only_if_all() -> None:
-    assert combined([6, None], FOUR) == 6
-    assert combined([6, 2], FOUR) == 6
-    assert combined([2, None], FOUR) is None
-    assert combined([2, 3], FOUR) == 3
-    assert combined([None, None], FOUR) is None
-    assert combined([], FOUR) is None
+    assert combined([6, None], [], FOUR) == 6
+    assert combined([6, 2], [], FOUR) == 6
+    assert combined([2, None], [], FOUR) is None
+    assert combined([2, 3], [], FOUR) == 3
+    assert combined([None, None], [], FOUR) is None
+    assert combined([], [], FOUR) is None
+
+
+def test_a_step_policy_without_an_alarm_vetoes_nothing_but_tracking_does() -> None:
+    assert combined([], [None, 3], FOUR) == 3
+    assert combined([], [6, 3], FOUR) == 6
+    assert combined([2], [None], FOUR) == 2
+    assert combined([2], [3], FOUR) == 3
+    assert combined([None], [None, 3], FOUR) is None
 
 
 def test_limits_hold_whatever_is_wanted() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.fleet.demand import Demand, arrivals, counts
 from harness.fleet.nouns import Metric, Policy
-from harness.fleet.policies import Limits, Scheduled, TargetTracking
+from harness.fleet.policies import Limits, Scheduled, Step, StepScaling, TargetTracking
 from harness.fleet.simulate import simulate, steady
 from harness.slo import parse
 from loadprofiles.traces import NS_PER_S, Trace
@@ -94,6 +94,37 @@ def test_from_zero_calls_fail_or_wait_until_there_is_an_instance(waits: bool) ->
 def test_tracking_alone_never_leaves_zero() -> None:
     day = simulate(fleet(constant(0.01)), tracking(100.0, least=0), minutes(*[30] * 12), LOOSE, 0, initial=0)
     assert (day.failed, day.most_serving, day.p50_ms) == (360, 0, None)
+
+
+def test_step_scaling_goes_out_and_comes_back() -> None:
+    out = StepScaling(threshold=100.0, points=1, steps=(Step(lower=0.0, upper=None, adjustment=2),))
+    back = StepScaling(threshold=50.0, points=3, above=False, steps=(Step(lower=None, upper=0.0, adjustment=-1),))
+    policy = Policy(metric=Metric.INVOCATIONS, limits=Limits(least=1, most=9), steps=(out, back))
+    day = simulate(fleet(constant(0.01)), policy, minutes(*[150] * 4, *[20] * 36), LOOSE, 0)
+    capacity = [row.capacity for row in day.minutes]
+    assert max(capacity) >= 3
+    assert capacity[-1] == 1
+
+
+def test_an_asynchronous_fleet_follows_its_backlog_and_goes_back_to_zero() -> None:
+    policy = Policy(metric=Metric.BACKLOG, limits=Limits(least=0, most=5), tracking=TargetTracking(target=5.0), from_zero=1)
+    waiting = fleet(constant(2.0), waits_at_zero=True)
+    day = simulate(waiting, policy, minutes(*[0] * 3, *[60] * 10, *[0] * 40), parse("p99<3600s"), 0, initial=0)
+    serving = [row.serving for row in day.minutes]
+    # Two minutes with a backlog, then two until it serves; one instance does half of what comes, so more follow.
+    assert serving.index(1) == 7
+    assert max(serving) > 1
+    assert serving[-1] == 0
+    assert (day.requests, day.failed) == (600, 0)
+
+
+def test_start_ups_are_drawn_from_those_measured() -> None:
+    spread = fleet(constant(0.01), starts_s=(0.0, 400.0), provisioning_s=0.0)
+    ready = set()
+    for seed in range(8):
+        day = simulate(spread, tracking(100.0), minutes(*[300] * 20), LOOSE, seed)
+        ready.add(next(index for index, row in enumerate(day.minutes) if row.serving > 1))
+    assert len(ready) > 1
 
 
 def test_a_schedule_brings_capacity_before_the_load() -> None:
