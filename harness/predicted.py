@@ -1,4 +1,4 @@
-"""The curves of a row that follow from its measured services: `predicted` in the result."""
+"""What the decisions need of a row beyond its figures: the curves that follow from its measured services, and its starts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,22 @@ from typing import Any
 from harness.capacity import elsewhere
 from harness.capacity.finding import QUEUE
 from harness.findings import Findings
+from harness.ranking import Entry
 
 _LABELS = tuple(f"p{100 * p:g}" for p in elsewhere.QUANTILES)
+
+
+def beyond(findings: Findings, name: str, entry: Entry | None) -> dict[str, Any]:
+    """Further keys of a measured row; `entry` is what it was ranked by, None when it was not."""
+    colds = [visit.cold for visit in findings.visits if visit.candidate == name and visit.cold]
+    return {
+        "predicted": predicted(findings, name),
+        "between_starts": {
+            "log_sd": None if entry is None else entry.replicate_log_sd,
+            "starts": len(colds) if entry is None else entry.replicates,
+        },
+        "starts_s": [cold.start_s for cold in colds],
+    }
 
 
 def predicted(findings: Findings, name: str) -> dict[str, Any]:

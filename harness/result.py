@@ -13,7 +13,8 @@ from harness.bench import Outcome
 from harness.decision.decide import decide
 from harness.lanes import LanePlan
 from harness.nouns import SLO, Candidate, ModelSpec, Status
-from harness.ranking import LATENCY, TIE_RATIO, Ranking, rank
+from harness.predicted import beyond
+from harness.ranking import LATENCY, TIE_RATIO, Entry, Ranking, rank
 from harness.request import BenchRequest
 from harness.resultfile import SCHEMA
 from harness.rows import Judged
@@ -54,7 +55,7 @@ def assemble(facts: RunFacts, candidates: Sequence[Candidate]) -> dict[str, Any]
         reference_rate_per_s=findings.reference_rate_per_s,
         tie_ratio=tie_ratio,
     )
-    made = _rows(judged, ranking, facts)
+    made = _rows(judged, entries, ranking, facts)
     return {
         "schema": SCHEMA,
         "run": _run(facts),
@@ -93,14 +94,16 @@ def _twins(facts: RunFacts) -> TwinFinding | None:
     return twin.compare(own, "capacity_per_s", findings.capacities)
 
 
-def _rows(judged: Sequence[Judged], ranking: Ranking, facts: RunFacts) -> list[dict[str, Any]]:
+def _rows(judged: Sequence[Judged], entries: Sequence[Entry], ranking: Ranking, facts: RunFacts) -> list[dict[str, Any]]:
     """Ranked rows in order, then the others as they were enumerated."""
+    ranked_by = {entry.id: entry for entry in entries}
     places = {place.id: place for place in ranking.places}
     without = {each.id: each.reason for each in ranking.unranked}
     made = []
     for each in judged:
         suggestion = _suggest(each, facts)
         value = rows.row(each, places.get(each.candidate.id), facts.outcome.findings, suggestion.safety_factor)
+        value |= beyond(facts.outcome.findings, each.candidate.id, ranked_by.get(each.candidate.id))
         if each.candidate.id in without:
             value |= {"status": Status.REJECTED.value, "reason": without[each.candidate.id]}
         made.append(value)

@@ -14,7 +14,6 @@ from harness.bench import Built
 from harness.cost import usd_per_million
 from harness.findings import Findings, SeenRun
 from harness.nouns import SLO, Artifact, Candidate, Estimate, Failure, Quantile, Skipped, Status
-from harness.predicted import predicted
 from harness.ranking import Entry, Place
 from harness.records import CLOSED, REFERENCE, VisitRecord
 
@@ -73,21 +72,16 @@ def _verdict(
 
 def entry(judged: Judged, cost: Estimate, findings: Findings) -> Entry:
     """What the ranking needs to know of a candidate that may be ranked."""
-    name, spread = judged.candidate.id, _between_starts(findings, judged.candidate.id)
+    name = judged.candidate.id
+    medians = _compute_medians(findings.runs(name))
     return Entry(
         id=name,
         usd_per_million=cost,
         capacity_per_s=judged.capacity,
         latency_ms=pooled.latency(findings, findings.kind(name, REFERENCE)),
-        replicate_log_sd=spread["log_sd"],
-        replicates=max(1, spread["starts"]),
+        replicate_log_sd=float(np.std(np.log(medians), ddof=1)) if len(medians) > 1 else None,
+        replicates=max(1, len(medians)),
     )
-
-
-def _between_starts(findings: Findings, name: str) -> dict[str, Any]:
-    """How far the compute time differs between server starts: the standard deviation of its logarithm, null with one start."""
-    medians = _compute_medians(findings.runs(name))
-    return {"log_sd": float(np.std(np.log(medians), ddof=1)) if len(medians) > 1 else None, "starts": len(medians)}
 
 
 def row(judged: Judged, place: Place | None, findings: Findings, safety_factor: float | None) -> dict[str, Any]:
@@ -114,8 +108,6 @@ def row(judged: Judged, place: Place | None, findings: Findings, safety_factor: 
         "capacity_per_s": asdict(judged.capacity),
         "capacity_search": _search(findings, name),
         "closed_capacity_per_s": findings.closed_capacity_per_s(name),
-        "predicted": predicted(findings, name),
-        "between_starts": _between_starts(findings, name),
         **_prices(candidate, judged.capacity, safety_factor),
         **_artifact(judged.built),
         **_cold(findings, name),
@@ -200,7 +192,6 @@ def _cold(findings: Findings, name: str) -> dict[str, Any]:
     colds = [visit.cold for visit in findings.visits if visit.candidate == name and visit.cold]
     return {
         "start_s": start_s(findings, name),
-        "starts_s": [cold.start_s for cold in colds],
         "load_s": float(np.median([cold.load_s for cold in colds])) if colds else None,
         "first_inference_ms": float(np.median([cold.first_inference_ms for cold in colds])) if colds else None,
         "starts": len(colds),

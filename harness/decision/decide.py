@@ -11,7 +11,7 @@ from harness.decision.demandmap import DemandMap, demand_map
 from harness.decision.fleets import HOURS_PER_MONTH, Fleet, fleets
 from harness.decision.pareto import pareto
 from harness.decision.sensitivity import Situation, changes
-from harness.ranking import TIE_RATIO
+from harness.ranking import COST, TIE_RATIO
 
 NO_DEMAND = "no demand was given; ask with --demand 2000/s"
 _STRETCHES_SHOWN = 60
@@ -64,7 +64,7 @@ def again(result: Mapping[str, Any], demand_per_s: float | None) -> dict[str, An
     """The decision of a stored result for another demand."""
     return decide(
         result["candidates"],
-        objective=result["objective"],
+        objective=result.get("objective") or COST,
         slo=(result.get("slo") or {}).get("text"),
         reference_rate_per_s=result.get("reference_rate_per_s"),
         demand_per_s=demand_per_s,

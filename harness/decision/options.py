@@ -40,12 +40,12 @@ class Option:
 
 def options(rows: Sequence[Mapping[str, Any]], quantile: str | None) -> tuple[Option, ...]:
     """The rows that have a rank, in their order."""
-    return tuple(_option(row, quantile) for row in rows if row["status"] == "ranked")
+    return tuple(_option(row, quantile) for row in rows if row.get("status") == "ranked")
 
 
 def common_quantile(rows: Sequence[Mapping[str, Any]]) -> str | None:
     """The highest quantile of the latency that every measured ranked row has, of those that have any; else of any row."""
-    ranked = [row for row in rows if row["status"] == "ranked"]
+    ranked = [row for row in rows if row.get("status") == "ranked"]
     for basis in (MEASURED, PROJECTED):
         held = [_known(row) for row in ranked if row.get("basis") == basis]
         held = [labels for labels in held if labels]

@@ -169,3 +169,14 @@ def test_hostile_names_reach_no_form_unescaped(invoke: Invoke, tmp_path: Path) -
     for name in EVERY - {"result.json", "table.parquet", "table.csv"}:
         assert "<img src=x" not in (tmp_path / "run" / name).read_text(encoding="utf-8"), name
     assert ",=" not in (tmp_path / "run" / "table.csv").read_text(encoding="utf-8")
+
+
+def test_the_fleets_can_be_asked_for_again_for_another_demand(invoke: Invoke, tmp_path: Path) -> None:
+    stored(tmp_path / "run", result())
+    code, said, _ = invoke(tmp_path / "run", "--demand", "120000/min", "--format", "csv", "--json")
+    found = json.loads(said)["decision"]
+    assert code == 0
+    assert found["demand_per_s"] == 2000.0
+    assert found["fleets"][0]["instances"] == 133, "2000/s at 15.096/s each"
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["decision"] == found
+    assert invoke(tmp_path / "run", "--demand", "2000/day")[0] == 2
