@@ -12,7 +12,18 @@ import numpy as np
 
 from harness import experiment, observe
 from harness import measurement as measuring
-from harness.capacity import CapacityFinding, ClosedPoint, Confirmation, OpenRun, confirm, estimate, next_run, usl
+from harness.capacity import (
+    CapacityFinding,
+    ClosedPoint,
+    Confirmation,
+    LimitCurve,
+    OpenRun,
+    confirm,
+    curves,
+    estimate,
+    next_run,
+    usl,
+)
 from harness.nouns import DEFAULT_ERROR_RATIO, SLO, Estimate, Measurement, Step
 from harness.records import CLOSED, CONFIRM, REFERENCE, SEARCH, RunRecord, VisitRecord
 from harness.slo import default_slo
@@ -158,6 +169,18 @@ class Findings:
     def capacities(self) -> dict[str, Estimate]:
         """The estimates of `capacity_findings`."""
         return {name: found.estimate for name, found in self.capacity_findings.items()}
+
+    def capacity_curves(self, name: str) -> tuple[LimitCurve, ...]:
+        """The capacity of a candidate under other limits than the SLO's, from the same runs; empty without a finding."""
+        found, slo = self.capacity_findings.get(name), self.slo
+        if found is None or slo is None:
+            return ()
+        runs = self._evidence(name, ())
+        key = ("curves", *(run.record.samples for run in runs), str(slo))
+        if key not in self.memo:
+            self.memo[key] = curves(self._open_runs(runs), slo, found, self.closed_capacity_per_s(name), self.seed)
+        made: tuple[LimitCurve, ...] = self.memo[key]
+        return made
 
     @cached_property
     def search_capacities(self) -> dict[str, Estimate]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.capacity import elsewhere
+from harness.capacity import by_limit, elsewhere
 from harness.capacity.finding import QUEUE
 from harness.findings import Findings
 from harness.ranking import Entry
@@ -17,6 +17,7 @@ def beyond(findings: Findings, name: str, entry: Entry | None) -> dict[str, Any]
     colds = [visit.cold for visit in findings.visits if visit.candidate == name and visit.cold]
     return {
         "predicted": predicted(findings, name),
+        "capacity_by_limit": capacity_by_limit(findings, name),
         "between_starts": {
             "log_sd": None if entry is None else entry.replicate_log_sd,
             "starts": len(colds) if entry is None else entry.replicates,
@@ -43,6 +44,16 @@ def predicted(findings: Findings, name: str) -> dict[str, Any]:
         "latency_ms": {label: curves.latency_ms[:, at].tolist() for at, label in enumerate(_LABELS)},
         "reason": None,
     }
+
+
+def capacity_by_limit(findings: Findings, name: str) -> dict[str, Any]:
+    """The capacity over the limit, for whoever asks about another one; null for a candidate that no limit would rank."""
+    failed = findings.failed(name)
+    cannot = failed.failure.reason if failed and failed.failure else findings.errors(name) or findings.unsteady(name)
+    found = findings.capacity_findings.get(name) if cannot is None else None
+    if found is None:
+        return by_limit.to_json((), None, cannot or findings.hopeless(name) or "the capacity was not searched for")
+    return by_limit.to_json(findings.capacity_curves(name), found.method, "no request was answered")
 
 
 def _nothing(reason: str) -> dict[str, Any]:

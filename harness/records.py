@@ -45,6 +45,9 @@ class VisitRecord:
     """What the warm-up showed; None when there was none."""
     runs: tuple[RunRecord, ...]
     failure: Failure | None
+    warmup_start_ns: int | None = None
+    warmup_window_ms: tuple[float | None, ...] = ()
+    """The median of every window of the warm-up, None where nothing was answered; empty in records of older versions."""
 
 
 _ADAPTER = TypeAdapter(VisitRecord)

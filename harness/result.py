@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import environment, rows, scaling, twin
+from harness import chronicle, environment, rows, scaling, twin
 from harness.bench import Outcome
 from harness.decision.decide import decide
 from harness.lanes import LanePlan
@@ -68,6 +68,7 @@ def assemble(facts: RunFacts, candidates: Sequence[Candidate]) -> dict[str, Any]
         "twin": None if twins is None else asdict(twins),
         "interference": None if outcome.interference is None else dict(outcome.interference),
         "notes": _notes(facts, twins),
+        "timeline": chronicle.timeline(findings),
         "candidates": made,
         "recommendation": _recommendation(ranking),
         "recommendation_reason": None if ranking.winner else _nearest(judged, facts),

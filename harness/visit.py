@@ -60,6 +60,16 @@ def server_cpus(candidate: Candidate, bay: Bay) -> tuple[int, ...]:
     return bay.lane.server_cpus[: candidate.options.threads * candidate.workers]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WarmUp:
+    """The seconds spent, the verdict on the windows, and these."""
+
+    spent_s: float
+    found: Steadiness | None = None
+    start_ns: int | None = None
+    windows: tuple[Window, ...] = ()
+
+
 class _Visit:
     """The runs of one visit on a server that is up."""
 
@@ -81,9 +91,9 @@ class _Visit:
 
     def make(self) -> VisitRecord:
         failure: Failure | None = None
-        warmup_s, steadiness = 0.0, None
+        warm_up = _WarmUp(spent_s=0.0)
         try:
-            warmup_s, steadiness = self._warm_up()
+            warm_up = self._warm_up()
             {SCREEN: self._screen, SEARCH: self._search, FINAL: self._final}[self._plan.purpose]()
         except MeasurementInvalid as error:
             failure = Failure(stage="measure", reason=str(error), log=self._log())
@@ -92,24 +102,24 @@ class _Visit:
         return _record(
             self._plan,
             endpoint=self._endpoint,
-            warmup_s=warmup_s,
-            steadiness=steadiness,
+            warm_up=warm_up,
             runs=tuple(self._runs),
             failure=failure,
         )
 
-    def _warm_up(self) -> tuple[float, Steadiness]:
-        """Closed-loop runs until their windows show a steady state or the time is over: seconds spent, and the verdict."""
+    def _warm_up(self) -> _WarmUp:
+        """Closed-loop runs until their windows show a steady state or the time is over."""
         depth, windows, spent_s = self._setting.depth, list[Window](), 0.0
-        found = steady.judge(windows)
+        found, start_ns = steady.judge(windows), None
         self._now("warming up")
         while spent_s < depth.warmup_max_s and not found.steady and self._endpoint.alive():
             run = self._drive(CLOSED, self._closed(depth.warmup_window_s, 1))
             windows += observe.windows(self._driver.samples(run), run.reply.start_ns, run.reply.window_ns)
             self._driver.discard(run)
+            start_ns = run.reply.start_ns if start_ns is None else start_ns
             spent_s += run.reply.active_ns / 1e9
             found = steady.judge(windows)
-        return spent_s, found
+        return _WarmUp(spent_s=spent_s, found=found, start_ns=start_ns, windows=tuple(windows))
 
     def _screen(self) -> None:
         for users in self._setting.depth.probe_users:
@@ -206,8 +216,7 @@ def _record(
     plan: VisitPlan,
     *,
     endpoint: Endpoint | None = None,
-    warmup_s: float | None = None,
-    steadiness: Steadiness | None = None,
+    warm_up: _WarmUp | None = None,
     runs: tuple[RunRecord, ...] = (),
     failure: Failure | None = None,
 ) -> VisitRecord:
@@ -218,8 +227,10 @@ def _record(
         candidate=plan.candidate,
         purpose=plan.purpose,
         cold=None if endpoint is None else endpoint.cold,
-        warmup_s=warmup_s,
-        steadiness=steadiness,
+        warmup_s=warm_up.spent_s if warm_up else None,
+        steadiness=warm_up.found if warm_up else None,
         runs=runs,
         failure=failure,
+        warmup_start_ns=warm_up.start_ns if warm_up else None,
+        warmup_window_ms=tuple(each.median_ms if each.median_ms > 0 else None for each in (warm_up.windows if warm_up else ())),
     )

@@ -52,7 +52,7 @@ def predict(pool: Pool, slo: SLO, servers: int, lost_share: float, rng: np.rando
     Draws are hierarchical: blocks of services are resampled within each start; as two or three starts cannot be resampled, the
     common shift of all starts is drawn from its posterior instead. A share `lost_share` of requests breaks every limit.
     """
-    weights = np.vstack([np.ones(pool.service_ms.size), _resampled(pool, rng)])
+    weights = np.vstack([np.ones(pool.service_ms.size), resampled(pool, rng)])
     shift = _start_shift(pool, rng)
     points, draws, corrections, shapes = [], [], [], []
     for limit in slo.limits:
@@ -118,27 +118,27 @@ def _laws(pool: Pool, weights: Floats, servers: int, limit_ms: float) -> transfo
     idle, busy = pool.subset(False), pool.subset(True)
     return transform.laws(
         pool.service_ms[idle],
-        _normalised(weights[:, idle]),
+        normalised(weights[:, idle]),
         pool.service_ms[busy],
-        _normalised(weights[:, busy]),
+        normalised(weights[:, busy]),
         servers,
         limit_ms,
     )
 
 
-def _normalised(weights: Floats) -> Floats:
+def normalised(weights: Floats) -> Floats:
     """Rows that add up to 1; a resample that missed a whole pool falls back on all of it."""
     total = weights.sum(axis=1, keepdims=True)
     return np.asarray(np.where(total > 0, weights, 1.0) / np.where(total > 0, total, weights.shape[1]), dtype=np.float64)
 
 
-def _resampled(pool: Pool, rng: np.random.Generator) -> Floats:
+def resampled(pool: Pool, rng: np.random.Generator, replicates: int = REPLICATES) -> Floats:
     """How often each service is drawn, shape (replicates, n); blocks, within each start."""
-    counts = np.zeros((REPLICATES, pool.service_ms.size))
+    counts = np.zeros((replicates, pool.service_ms.size))
     for k in range(pool.starts):
         own = np.flatnonzero(pool.start == k)
-        drawn = own[simulate.blocks(own.size, own.size, pool.block, REPLICATES, rng)]
-        flat = drawn + np.arange(REPLICATES) * pool.service_ms.size
+        drawn = own[simulate.blocks(own.size, own.size, pool.block, replicates, rng)]
+        flat = drawn + np.arange(replicates) * pool.service_ms.size
         counts += np.bincount(flat.ravel(), minlength=counts.size).reshape(counts.shape)
     return counts
 

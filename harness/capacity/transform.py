@@ -46,6 +46,19 @@ class Laws:
         """The rate at which the servers are saturated, shape (rows,)."""
         return np.asarray(1e3 * self.servers / self.busy_mean_ms, dtype=np.float64)
 
+    def row(self, place: int) -> Laws:
+        """One of the laws alone."""
+        only = slice(place, place + 1)
+        return Laws(
+            servers=self.servers,
+            idle=self.idle[only],
+            busy=self.busy[only],
+            shared=self.shared[only],
+            idle_mean_ms=self.idle_mean_ms[only],
+            busy_mean_ms=self.busy_mean_ms[only],
+            step_ms=self.step_ms,
+        )
+
 
 def laws(idle_ms: Floats, idle_weights: Floats, busy_ms: Floats, busy_weights: Floats, servers: int, limit_ms: float) -> Laws:
     """Empirical laws: values of shape (n,), weights of shape (rows, n) that add up to 1 in each row."""
