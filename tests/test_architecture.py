@@ -26,10 +26,11 @@ HEAVY = {
         "compilers/backend_tvm.py",
         *(
             f"compilers/tvm/{name}.py"
-            for name in ("attention", "fold", "frontend", "layouts", "legalise", "pipeline", "rewriter")
+            for name in ("attention", "fold", "frontend", "layouts", "legalise", "pipeline", "rewriter", "trial")
         ),
         *(f"compilers/tvm/rules/{name}.py" for name in TVM_RULES),
         "compilers/tvm/schedules/epilogue.py",
+        "compilers/tvm/schedules/prefetch.py",
     },
     "pandas": {"reports/tidy.py", "reports/plots_load.py"},
     "plotly": {

@@ -7,6 +7,7 @@ the numbers 0, 1, 2 … they must give the permutation that attention means.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -155,10 +156,11 @@ class _Fuse(Rewriter):
         lanes, registers = self._target.lanes, self._target.vector_registers
         if heads.depth % lanes or str(output.ty.dtype) != "float32":
             return None
+        tile = partial(choose_tile, lanes=lanes, registers=registers, row_vectors=self._target.arch.startswith("arm"))
         plan = Attention(
             heads=heads,
-            scores=choose_tile(heads.rows, -(-heads.keys // lanes), lanes=lanes, registers=registers, whole_vectors=False),
-            mixed=choose_tile(heads.rows, heads.depth // lanes, lanes=lanes, registers=registers),
+            scores=tile(heads.rows, -(-heads.keys // lanes), whole_vectors=False),
+            mixed=tile(heads.rows, heads.depth // lanes),
             scale=scale,
             nan_to_zero=nan_to_zero,
             lanes=lanes,

@@ -13,11 +13,12 @@ from tvm.relax.transform.legalize_ops.nn import _nn_conv2d, _nn_layer_norm, _nn_
 
 from compilers.targets import Target
 from compilers.tvm import packing
+from compilers.tvm.cuts import Choose, Cut
 from compilers.tvm.layouts import CONV2D, is_constant, static_shape
 from compilers.tvm.rules import approx, conv, dense, depthwise, rows
 from compilers.tvm.rules import winograd as rule_winograd
-from compilers.tvm.tiles import Tile, choose_tile, winograd_tile
 from compilers.tvm.winograd import transform_weight
+from compilers.tvm.work import Convolution, ConvShape, Product
 
 OUT_FUSABLE = {"op_pattern": 4}  # kOutEWiseFusable: what is elementwise may follow in the same kernel
 
@@ -25,16 +26,17 @@ _APPROXIMATIONS = {"erf": approx.erf, "exp": approx.exp, "tanh": approx.tanh, "s
 _PLAIN = {name: _call_topi_without_attr(getattr(topi, name)) for name in _APPROXIMATIONS}
 
 Legaliser = Callable[[Any, Any], Any]
+Stages = Callable[[Any, Any], Any]
 
 
-def legalise(target: Target, *, winograd: int) -> Any:
+def legalise(target: Target, choose: Choose) -> Any:
     """The pass. It leaves no operator of Relax; those without a rule get TVM's plain definition.
 
-    `winograd` is the largest output tile that a 3x3 convolution may be computed in: 4, 2, or 0 for none.
+    `choose` says how a convolution or a product with constant weights is cut.
     """
     rules: dict[str, Legaliser] = {
-        CONV2D: lambda builder, call: _conv2d(builder, call, target, winograd),
-        "relax.matmul": lambda builder, call: _matrix_product(builder, call, target),
+        CONV2D: lambda builder, call: _conv2d(builder, call, choose),
+        "relax.matmul": lambda builder, call: _matrix_product(builder, call, target, choose),
         "relax.nn.layer_norm": lambda builder, call: _layer_norm(builder, call, target),
         "relax.nn.softmax": lambda builder, call: _softmax(builder, call, target),
         **{f"relax.{name}": _approximation(name, stages) for name, stages in _APPROXIMATIONS.items()},
@@ -81,7 +83,7 @@ def _softmax(builder: Any, call: Any, target: Target) -> Any:
     )
 
 
-def conv_shape(call: Any) -> conv.ConvShape | None:
+def conv_shape(call: Any) -> ConvShape | None:
     """The sizes of a Relax conv2d whose data is NCHW or NCHW[c] and whose weight is OIHW; None for anything else."""
     data, weight = static_shape(call.args[0]), static_shape(call.args[1])
     if data is None or weight is None or str(call.attrs.kernel_layout) != "OIHW":
@@ -89,7 +91,7 @@ def conv_shape(call: Any) -> conv.ConvShape | None:
     batch, channels, height, width = data[0], data[1] * (data[4] if len(data) == 5 else 1), data[2], data[3]
     top, left, bottom, right = (int(value) for value in call.attrs.padding)
     strides, dilation = call.attrs.strides, call.attrs.dilation
-    return conv.ConvShape(
+    return ConvShape(
         batch=batch,
         channels=channels,
         height=height,
@@ -103,26 +105,13 @@ def conv_shape(call: Any) -> conv.ConvShape | None:
     )
 
 
-def _conv2d(builder: Any, call: Any, target: Target, winograd: int) -> Any:
+def _conv2d(builder: Any, call: Any, choose: Choose) -> Any:
     shape = conv_shape(call)
     if shape is None or not str(call.attrs.out_layout).endswith("c") or not is_constant(call.args[1]):
         return _nn_conv2d(builder, call)
-    weight, in_chunk = call.args[1].value.numpy(), _in_chunk(call)
-    out_chunk = int(call.ty.shape.values[-1])
-    vectors = shape.filters // shape.groups // out_chunk
-
-    def tile(rows: int, count: int) -> Tile:
-        return choose_tile(rows, count, lanes=out_chunk, registers=target.vector_registers)
-
-    if shape.is_depthwise and in_chunk is not None:
-        return _depthwise(builder, call, shape, weight, tile(shape.out_width, 1))
-    m = winograd_tile(shape.out_height, shape.out_width, largest=winograd) if _suits_winograd(shape, in_chunk) else 0
-    if m and in_chunk is not None:
-        tiles = shape.batch * -(-shape.out_height // m) * -(-shape.out_width // m)
-        return _winograd(builder, call, shape, weight, tile(tiles, vectors), m)
-    if shape.is_pointwise and shape.groups == 1 and in_chunk is not None:
-        return _pointwise(builder, call, shape, weight, tile(shape.out_height * shape.out_width, vectors))
-    return _direct(builder, call, shape, weight, tile(shape.out_width, vectors))
+    work = Convolution(shape=shape, in_chunk=_in_chunk(call), out_chunk=int(call.ty.shape.values[-1]))
+    name, packed, stages = convolution(work, choose(work), call.args[1].value.numpy())
+    return _kernel(builder, name, call, packed, stages)
 
 
 def _in_chunk(call: Any) -> int | None:
@@ -131,50 +120,38 @@ def _in_chunk(call: Any) -> int | None:
     return sizes[4] if len(sizes) == 5 else None
 
 
-def _suits_winograd(shape: conv.ConvShape, in_chunk: int | None) -> bool:
-    plain = shape.strides == shape.dilation == (1, 1) and shape.groups == 1 and shape.kernel == (3, 3)
-    # With few channels the transforms outweigh what the products save.
-    return plain and in_chunk is not None and min(shape.channels, shape.filters) >= 32
-
-
-def _depthwise(builder: Any, call: Any, shape: conv.ConvShape, weight: Any, tile: Tile) -> Any:
-    packed = packing.pack_depthwise(weight, chunk=int(call.ty.shape.values[-1]))
-    return _kernel(builder, "conv2d_depthwise", call, packed, lambda d, w: depthwise.depthwise(d, w, shape, tile))
-
-
-def _winograd(builder: Any, call: Any, shape: conv.ConvShape, weight: Any, tile: Tile, m: int) -> Any:
-    panel = tile.vectors * int(call.ty.shape.values[-1])
-    packed = transform_weight(weight, m, in_chunk=_in_chunk(call) or shape.channels, panel=panel)
-    return _kernel(builder, f"conv2d_winograd{m}", call, packed, lambda d, w: rule_winograd.winograd(d, w, shape, tile, m))
-
-
-def _pointwise(builder: Any, call: Any, shape: conv.ConvShape, weight: Any, tile: Tile) -> Any:
-    out_chunk = int(call.ty.shape.values[-1])
-    packed = packing.pack_conv(weight, in_chunk=_in_chunk(call) or shape.channels, panel=tile.vectors * out_chunk)
-    return _kernel(builder, "conv2d_1x1", call, packed, lambda d, w: conv.pointwise(d, w, shape, tile, out_chunk=out_chunk))
-
-
-def _direct(builder: Any, call: Any, shape: conv.ConvShape, weight: Any, tile: Tile) -> Any:
-    out_chunk, chunked = int(call.ty.shape.values[-1]), _in_chunk(call) is not None
-    packed = packing.pack_conv(weight, in_chunk=_in_chunk(call) or shape.channels, panel=tile.vectors * out_chunk)
-
-    def stages(data: Any, panels: Any) -> Any:
-        return conv.direct(data, panels, shape, tile, chunked=chunked, out_chunk=out_chunk)
-
-    return _kernel(builder, "conv2d", call, packed, stages)
+def convolution(work: Convolution, cut: Cut, weight: np.ndarray) -> tuple[str, np.ndarray, Stages]:
+    """The name of the kernel, its packed weight, and its stages as a function of data and that weight."""
+    shape, out, panel = work.shape, work.out_chunk, cut.tile.vectors * work.out_chunk
+    inner = work.in_chunk or shape.channels
+    if shape.is_depthwise and work.in_chunk is not None:
+        packed = packing.pack_depthwise(weight, chunk=out)
+        return "conv2d_depthwise", packed, lambda d, w: depthwise.depthwise(d, w, shape, cut)
+    if cut.winograd:
+        packed = transform_weight(weight, cut.winograd, in_chunk=inner, panel=panel)
+        return f"conv2d_winograd{cut.winograd}", packed, lambda d, w: rule_winograd.winograd(d, w, shape, cut)
+    packed = packing.pack_conv(weight, in_chunk=inner, panel=panel)
+    if shape.is_pointwise and work.in_chunk is not None:
+        return "conv2d_1x1", packed, lambda d, w: conv.pointwise(d, w, shape, cut, out_chunk=out)
+    chunked = work.in_chunk is not None
+    return "conv2d", packed, lambda d, w: conv.direct(d, w, shape, cut, chunked=chunked, out_chunk=out)
 
 
 def _kernel(builder: Any, name: str, call: Any, weight: np.ndarray, stages: Any) -> Any:
     return builder.call_te(stages, call.args[0], relax.const(weight), primfunc_name_hint=name, primfunc_attrs=OUT_FUSABLE)
 
 
-def _matrix_product(builder: Any, call: Any, target: Target) -> Any:
+def _matrix_product(builder: Any, call: Any, target: Target, choose: Choose) -> Any:
     left, right = static_shape(call.args[0]), static_shape(call.args[1])
     constant = is_constant(call.args[1])
     if left is None or right is None or len(right) != 2 or not constant or str(call.ty.dtype) != "float32":
         return _matmul(builder, call)
-    rows, columns = int(np.prod(left[:-1])), right[1]
-    vectors = -(-columns // target.lanes)
-    tile = choose_tile(rows, vectors, lanes=target.lanes, registers=target.vector_registers, whole_vectors=False)
-    packed = packing.pack_dense(call.args[1].value.numpy(), panel=tile.vectors * target.lanes)
-    return _kernel(builder, "dense", call, packed, lambda d, w: dense.dense(d, w, columns, tile))
+    work = Product(rows=int(np.prod(left[:-1])), depth=right[0], columns=right[1])
+    name, packed, stages = product(work, choose(work), call.args[1].value.numpy(), target.lanes)
+    return _kernel(builder, name, call, packed, stages)
+
+
+def product(work: Product, cut: Cut, weight: np.ndarray, lanes: int) -> tuple[str, np.ndarray, Stages]:
+    """As `convolution`, for a matrix product."""
+    packed = packing.pack_dense(weight, panel=cut.tile.vectors * lanes)
+    return "dense", packed, lambda d, w: dense.dense(d, w, work.columns, cut)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import tvm
 from tvm import relax, s_tir, tirx
 
 from compilers.targets import Target
+from compilers.tvm import cuts
 from compilers.tvm.attention import fuse_attention
+from compilers.tvm.cuts import Choose
 from compilers.tvm.fold import fold_moves
 from compilers.tvm.layouts import block_convolutions
 from compilers.tvm.legalise import legalise
@@ -38,31 +41,35 @@ class Compiled:
     kernels: tuple[Kernel, ...]
 
 
-def compile_module(module: Any, target: Target, tvm_target: Any, *, winograd: int) -> Compiled:
+def compile_module(module: Any, target: Target, tvm_target: Any, *, winograd: int, choose: Choose | None = None) -> Compiled:
     """Compile `module` (a Relax main function of constants and inputs) for `target`; raises what tvm raises.
 
-    `winograd` is the largest Winograd tile allowed: 4, 2 (smaller rounding errors) or 0 for none.
+    `winograd` is the largest Winograd tile allowed: 4, 2 (smaller rounding errors) or 0 for none. `choose` says how kernels are
+    cut; by default, it follows from their shapes and the target.
     """
-    module, kernels = lower(module, target, tvm_target, winograd=winograd)
+    module, kernels = lower(module, target, tvm_target, winograd=winograd, choose=choose)
     with tvm_target, tvm.transform.PassContext(opt_level=3):
         return Compiled(executable=tvm.compile(module, target=tvm_target), kernels=kernels)
 
 
-def lower(module: Any, target: Target, tvm_target: Any, *, winograd: int) -> tuple[Any, tuple[Kernel, ...]]:
+def lower(
+    module: Any, target: Target, tvm_target: Any, *, winograd: int, choose: Choose | None = None
+) -> tuple[Any, tuple[Kernel, ...]]:
     """`module` as calls of scheduled TensorIR functions, and what scheduled each."""
+    chosen = choose or partial(cuts.default, target=target, winograd=winograd)
     with tvm_target, tvm.transform.PassContext(opt_level=3):
         module = fuse_attention(module, target)
         module = fold_moves(block_convolutions(target.lanes)(module))
-        module = tvm.transform.Sequential(_graph_passes(target, winograd))(module)
+        module = tvm.transform.Sequential(_graph_passes(target, chosen))(module)
         return schedule_module(module, target.lanes)
 
 
-def _graph_passes(target: Target, winograd: int) -> list[Any]:
+def _graph_passes(target: Target, choose: Choose) -> list[Any]:
     passes = relax.transform
     return [
         passes.Normalize(),
         passes.CanonicalizeBindings(),
-        legalise(target, winograd=winograd),
+        legalise(target, choose),
         passes.DeadCodeElimination(),
         passes.AnnotateTIROpPattern(),
         passes.FoldConstant(),

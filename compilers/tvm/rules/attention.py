@@ -7,8 +7,8 @@ from typing import Any
 
 from tvm import te, tirx
 
+from compilers.tvm.cuts import Cut
 from compilers.tvm.rules.approx import exp_bounded
-from compilers.tvm.rules.conv import tile_attrs
 from compilers.tvm.rules.rows import LOWEST, across, partial
 from compilers.tvm.tiles import Tile, round_up
 
@@ -72,7 +72,7 @@ def attention(plan: Attention, query: Any, key: Any, value: Any, mask: Any = Non
         row = i if padded == heads.rows else tirx.min(i, heads.rows - 1)
         return te.sum(weights[b, h, row, j] * value[b, j, h * deep + d], axis=[j])
 
-    notes = tile_attrs(plan.mixed, plan.lanes, heads.flops // 2)
+    notes = Cut(tile=plan.mixed).attrs(plan.lanes, heads.flops // 2)
     mixture = te.compute((heads.batch, heads.heads, padded, deep), mix, name=MIXED, attrs=notes)
     return te.compute((heads.batch, heads.rows, heads.heads, deep), lambda b, i, h, d: mixture[b, h, i, d], name=OUT)
 
@@ -94,7 +94,7 @@ def _logits(plan: Attention, query: Any, key: Any, mask: Any) -> Any:
         row = i if total == heads.rows else tirx.min(i, heads.rows - 1)
         return te.sum(query[b, row, h * deep + k] * keys[b, h, j // wide, k, j % wide], axis=[k])
 
-    notes = tile_attrs(plan.scores, plan.lanes, heads.flops // 2)
+    notes = Cut(tile=plan.scores).attrs(plan.lanes, heads.flops // 2)
     products = te.compute((heads.batch, heads.heads, total, columns), score, name=SCORES, attrs=notes)
 
     def logit(b: Any, h: Any, i: Any, j: Any) -> Any:

@@ -6,63 +6,16 @@ what exists is stored. Reads of what does not exist are clamped (1x1) or fall in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from tvm import te, tirx
 
-from compilers.tvm.tiles import Tile, round_up
+from compilers.tvm.cuts import Cut
+from compilers.tvm.tiles import round_up
+from compilers.tvm.work import ConvShape
 
 CONV, POINTWISE = "conv_tile", "pointwise_tile"
 GATHER, STORE = "conv_gather", "conv_store"
-
-
-def tile_attrs(tile: Tile, lanes: int, flops: int) -> dict[str, Any]:
-    """Annotations of a main stage: the tile it was made for, which the schedule reads back after fusion, and its work.
-
-    The work is text because TVM's integers are of 32 bits here.
-    """
-    return {"rows": tile.rows, "vectors": tile.vectors, "lanes": lanes, "flops": str(flops)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConvShape:
-    """A 2-d convolution: sizes in elements, padding as (top, left, bottom, right)."""
-
-    batch: int
-    channels: int
-    height: int
-    width: int
-    filters: int
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    padding: tuple[int, int, int, int]
-    dilation: tuple[int, int]
-    groups: int
-
-    @property
-    def out_height(self) -> int:
-        top, _, bottom, _ = self.padding
-        return (self.height + top + bottom - (self.kernel[0] - 1) * self.dilation[0] - 1) // self.strides[0] + 1
-
-    @property
-    def out_width(self) -> int:
-        _, left, _, right = self.padding
-        return (self.width + left + right - (self.kernel[1] - 1) * self.dilation[1] - 1) // self.strides[1] + 1
-
-    @property
-    def is_pointwise(self) -> bool:
-        return self.kernel == (1, 1) and not any(self.padding)
-
-    @property
-    def is_depthwise(self) -> bool:
-        return self.groups == self.channels == self.filters and self.groups > 1
-
-    @property
-    def flops(self) -> int:
-        """Multiplications and additions of the definition, however they are computed."""
-        taps = self.kernel[0] * self.kernel[1] * self.channels // self.groups
-        return 2 * self.batch * self.filters * self.out_height * self.out_width * taps
 
 
 def _reader(data: Any, chunked: bool) -> Any:
@@ -85,9 +38,9 @@ def padded(data: Any, shape: ConvShape, *, chunked: bool, extra_columns: int = 0
     return te.compute(size, value, name=name)
 
 
-def direct(data: Any, weight: Any, shape: ConvShape, tile: Tile, *, chunked: bool, out_chunk: int) -> Any:
+def direct(data: Any, weight: Any, shape: ConvShape, cut: Cut, *, chunked: bool, out_chunk: int) -> Any:
     """Convolution by output rows. `weight` is packed as [O/panel, I/c, kh, kw, c, panel] with panel = vectors * out_chunk."""
-    wide = round_up(shape.out_width, tile.rows)
+    wide = round_up(shape.out_width, cut.tile.rows)
     (stride_y, stride_x), (dilate_y, dilate_x) = shape.strides, shape.dilation
     needed = (wide - 1) * stride_x + (shape.kernel[1] - 1) * dilate_x + 1
     _, left, _, right = shape.padding
@@ -106,15 +59,15 @@ def direct(data: Any, weight: Any, shape: ConvShape, tile: Tile, *, chunked: boo
         block = ic if shape.groups == 1 else o // per_group * blocks + ic
         pixel = read(b, block, y * stride_y + kh * dilate_y, x * stride_x + kw * dilate_x, iv)
         return te.sum(
-            pixel * weight[o // tile.vectors, ic, kh, kw, iv, o % tile.vectors * out_chunk + v], axis=[ic, kh, kw, iv]
+            pixel * weight[o // cut.tile.vectors, ic, kh, kw, iv, o % cut.tile.vectors * out_chunk + v], axis=[ic, kh, kw, iv]
         )
 
     size = (shape.batch, shape.filters // out_chunk, shape.out_height, wide, out_chunk)
-    sums = te.compute(size, value, name=CONV, attrs=tile_attrs(tile, out_chunk, shape.flops))
+    sums = te.compute(size, value, name=CONV, attrs=cut.attrs(out_chunk, shape.flops))
     return te.compute((*size[:3], shape.out_width, out_chunk), lambda b, o, y, x, v: sums[b, o, y, x, v], name=STORE)
 
 
-def pointwise(data: Any, weight: Any, shape: ConvShape, tile: Tile, *, out_chunk: int) -> Any:
+def pointwise(data: Any, weight: Any, shape: ConvShape, cut: Cut, *, out_chunk: int) -> Any:
     """A 1x1 convolution over pixels as one axis; a stride gathers its pixels first. `weight` as in `direct`, ungrouped."""
     wide, pixels = shape.out_width, shape.out_height * shape.out_width
     stride_y, stride_x = shape.strides
@@ -127,18 +80,16 @@ def pointwise(data: Any, weight: Any, shape: ConvShape, tile: Tile, *, out_chunk
             name=GATHER,
         )
         read = lambda b, c, p, v: gathered[b, c, p // wide, p % wide, v]  # noqa: E731
-    total = tile.covered(pixels)
+    total = cut.covered(pixels)
     ic = te.reduce_axis((0, int(weight.shape[1])), "ic")
     iv = te.reduce_axis((0, int(weight.shape[4])), "iv")
 
     def value(b: Any, o: Any, p: Any, v: Any) -> Any:
         pixel = p if total == pixels else tirx.min(p, pixels - 1)
-        panel = weight[o // tile.vectors, ic, 0, 0, iv, o % tile.vectors * out_chunk + v]
+        panel = weight[o // cut.tile.vectors, ic, 0, 0, iv, o % cut.tile.vectors * out_chunk + v]
         return te.sum(read(b, ic, pixel, iv) * panel, axis=[ic, iv])
 
     filters = shape.filters // out_chunk
-    sums = te.compute(
-        (shape.batch, filters, total, out_chunk), value, name=POINTWISE, attrs=tile_attrs(tile, out_chunk, shape.flops)
-    )
+    sums = te.compute((shape.batch, filters, total, out_chunk), value, name=POINTWISE, attrs=cut.attrs(out_chunk, shape.flops))
     size = (shape.batch, filters, shape.out_height, wide, out_chunk)
     return te.compute(size, lambda b, o, y, x, v: sums[b, o, y * wide + x, v], name=STORE)

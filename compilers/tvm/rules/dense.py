@@ -6,8 +6,7 @@ from typing import Any
 
 from tvm import te, tirx
 
-from compilers.tvm.rules.conv import tile_attrs
-from compilers.tvm.tiles import Tile
+from compilers.tvm.cuts import Cut
 
 DENSE, PACK, STORE = "dense_tile", "dense_pack", "dense_store"
 
@@ -29,20 +28,20 @@ def _flat(sizes: list[int], axes: tuple[Any, ...]) -> Any:
     return index
 
 
-def dense(data: Any, weight: Any, columns: int, tile: Tile) -> Any:
+def dense(data: Any, weight: Any, columns: int, cut: Cut) -> Any:
     """data [..., K] times `weight` [ceil(columns/panel), K, panel] as `packing.pack_dense` leaves it: [..., columns]."""
     lead, depth = [int(size) for size in data.shape[:-1]], int(data.shape[-1])
     panels, _, panel = (int(size) for size in weight.shape)
     rows = 1
     for size in lead:
         rows *= size
-    total = tile.covered(rows)
+    total = cut.covered(rows)
     k = te.reduce_axis((0, depth), "k")
 
     def value(i: Any, j: Any) -> Any:
         row = i if total == rows else tirx.min(i, rows - 1)
         return te.sum(_row(data, row, k) * weight[j // panel, k, j % panel], axis=[k])
 
-    notes = tile_attrs(tile, panel // tile.vectors, 2 * rows * depth * columns)
+    notes = cut.attrs(panel // cut.tile.vectors, 2 * rows * depth * columns)
     sums = te.compute((total, panels * panel), value, name=DENSE, attrs=notes)
     return te.compute((*lead, columns), lambda *axes: sums[_flat(lead, axes[:-1]), axes[-1]], name=STORE)

@@ -6,15 +6,17 @@ from typing import Any
 
 from tvm import te
 
-from compilers.tvm.rules.conv import STORE, ConvShape, padded, tile_attrs
-from compilers.tvm.tiles import Tile, round_up
+from compilers.tvm.cuts import Cut
+from compilers.tvm.rules.conv import STORE, padded
+from compilers.tvm.tiles import round_up
+from compilers.tvm.work import ConvShape
 
 DEPTHWISE = "depthwise_tile"
 
 
-def depthwise(data: Any, weight: Any, shape: ConvShape, tile: Tile) -> Any:
+def depthwise(data: Any, weight: Any, shape: ConvShape, cut: Cut) -> Any:
     """data [b, C/c, y, x, c] by `weight` [C/c, kh, kw, c] as `packing.pack_depthwise` leaves it."""
-    wide, lanes = round_up(shape.out_width, tile.rows), int(data.shape[4])
+    wide, lanes = round_up(shape.out_width, cut.tile.rows), int(data.shape[4])
     (stride_y, stride_x), (dilate_y, dilate_x) = shape.strides, shape.dilation
     needed = (wide - 1) * stride_x + (shape.kernel[1] - 1) * dilate_x + 1
     extra = max(0, needed - (shape.width + shape.padding[1] + shape.padding[3]))
@@ -26,5 +28,5 @@ def depthwise(data: Any, weight: Any, shape: ConvShape, tile: Tile) -> Any:
         return te.sum(pixel * weight[c, kh, kw, v], axis=[kh, kw])
 
     size = (shape.batch, shape.channels // lanes, shape.out_height, wide, lanes)
-    sums = te.compute(size, value, name=DEPTHWISE, attrs=tile_attrs(tile, lanes, shape.flops))
+    sums = te.compute(size, value, name=DEPTHWISE, attrs=cut.attrs(lanes, shape.flops))
     return te.compute((*size[:3], shape.out_width, lanes), lambda b, c, y, x, v: sums[b, c, y, x, v], name=STORE)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from tvm import te, tirx
 
-from compilers.tvm.rules.conv import GATHER, STORE, ConvShape, padded, tile_attrs
-from compilers.tvm.tiles import Tile
+from compilers.tvm.cuts import Cut
+from compilers.tvm.rules.conv import GATHER, STORE, padded
 from compilers.tvm.winograd import matrices
+from compilers.tvm.work import ConvShape
 
 PRODUCT = "winograd_tile"
 IN_ROWS, IN_COLUMNS, OUT_ROWS = "winograd_in_rows", "winograd_in_columns", "winograd_out_rows"
@@ -35,12 +36,13 @@ def _combine(matrix: np.ndarray, index: Any, term: Any) -> Any:
     return chosen
 
 
-def winograd(data: Any, weight: Any, shape: ConvShape, tile: Tile, m: int) -> Any:
+def winograd(data: Any, weight: Any, shape: ConvShape, cut: Cut) -> Any:
     """F(m, 3) of data [b, C/c, y, x, c]; `weight` from `winograd.transform_weight`, [m+2, m+2, O/panel, C/c, c, panel]."""
+    m = cut.winograd
     size, (a, b, _) = m + 2, matrices(m)
     blocks, lanes = int(data.shape[1]), int(data.shape[4])
     high, wide = -(-shape.out_height // m), -(-shape.out_width // m)
-    count, out_chunk = shape.batch * high * wide, int(weight.shape[5]) // tile.vectors
+    count, out_chunk = shape.batch * high * wide, int(weight.shape[5]) // cut.tile.vectors
     # Tiles reach past the border where m does not divide the map.
     plane = padded(data, replace(shape, padding=_reach(shape, high * m, wide * m)), chunked=True, name=GATHER)
 
@@ -57,18 +59,16 @@ def winograd(data: Any, weight: Any, shape: ConvShape, tile: Tile, m: int) -> An
         lambda e, f, c, p, v: _combine(b, f, lambda r: rows[c, p, e, r, v]),
         name=IN_COLUMNS,
     )
-    total = tile.covered(count)
+    total = cut.covered(count)
     ic, iv = te.reduce_axis((0, blocks), "ic"), te.reduce_axis((0, lanes), "iv")
 
     def product(e: Any, f: Any, o: Any, p: Any, v: Any) -> Any:
         pixel = p if total == count else tirx.min(p, count - 1)
-        panel = weight[e, f, o // tile.vectors, ic, iv, o % tile.vectors * out_chunk + v]
+        panel = weight[e, f, o // cut.tile.vectors, ic, iv, o % cut.tile.vectors * out_chunk + v]
         return te.sum(spread[e, f, ic, pixel, iv] * panel, axis=[ic, iv])
 
     filters = shape.filters // out_chunk
-    sums = te.compute(
-        (size, size, filters, total, out_chunk), product, name=PRODUCT, attrs=tile_attrs(tile, out_chunk, shape.flops)
-    )
+    sums = te.compute((size, size, filters, total, out_chunk), product, name=PRODUCT, attrs=cut.attrs(out_chunk, shape.flops))
     gathered = te.compute(
         (filters, count, m, size, out_chunk),
         lambda o, p, i, f, v: _combine(a, i, lambda r: sums[r, f, o, p, v]),

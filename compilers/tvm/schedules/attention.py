@@ -16,7 +16,7 @@ def schedule_attention(schedule: Any, block: Any) -> None:
         stage for stage in epilogue.blocks_of(schedule) if epilogue.name_of(schedule, stage) not in (rule.MIXED, rule.OUT)
     ]
     end = epilogue.last_consumer(schedule, block)
-    tile = product.tile_of(schedule, block)
+    tile = product.cut_of(schedule, block).tile
     lanes = product.lanes_of(schedule, block)
     b, h, i, d, j = schedule.get_loops(block)
     io, ii = schedule.split(i, [None, tile.rows])
@@ -41,7 +41,7 @@ def schedule_attention(schedule: Any, block: Any) -> None:
 
 def _scores(schedule: Any, block: Any, logits: Any, lanes: int) -> tuple[Any, list[Any], Any]:
     """Below the head's loop: axes [b, h, i, j | k] of which the first two are one iteration."""
-    tile = product.tile_of(schedule, block)
+    tile = product.cut_of(schedule, block).tile
     i, j, k = schedule.get_loops(block)[-3:]
     io, ii = schedule.split(i, [None, tile.rows])
     jo, jm, jv = schedule.split(j, [None, tile.vectors, lanes])

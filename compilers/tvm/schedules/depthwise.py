@@ -10,7 +10,7 @@ from compilers.tvm.schedules import epilogue, product
 
 def schedule_depthwise(schedule: Any, block: Any) -> None:
     """Block axes [b, c, y, x, v | kh, kw]."""
-    tile = product.tile_of(schedule, block)
+    tile = product.cut_of(schedule, block).tile
     end = epilogue.last_consumer(schedule, block)
     b, c, y, x, v, kh, kw = schedule.get_loops(block)
     xo, xi = schedule.split(x, [None, tile.rows])

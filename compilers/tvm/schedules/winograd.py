@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from compilers.tvm.rules import winograd as rule
@@ -10,17 +11,18 @@ from compilers.tvm.schedules import epilogue, product
 
 def schedule_winograd(schedule: Any, block: Any) -> None:
     """Block axes [e, f, o, p, v | ic, iv]; the transforms are found by their names."""
-    tile = product.tile_of(schedule, block)
+    cut = product.cut_of(schedule, block)
     rows = schedule.get_sblock(rule.OUT_ROWS)
     m = int(schedule.get(rows).iter_vars[2].dom.extent)
     end = epilogue.last_consumer(schedule, rows)
     _input(schedule)
     e, f, o, p, v, ic, iv = schedule.get_loops(block)
+    oo, oi = schedule.split(o, [None, cut.tile.vectors])
+    po, pt, pi = schedule.split(p, [None, cut.tiles, cut.tile.rows])
+    co, ci = product.reduction_block(schedule, ic, cut)
+    panels = math.prod(epilogue.extent(schedule, loop) for loop in (e, f, oo))
     stored = schedule.cache_write(block, 0, "local")
-    oo, oi = schedule.split(o, [None, tile.vectors])
-    po, pi = schedule.split(p, [None, tile.rows])
-    schedule.reorder(e, f, oo, po, ic, iv, pi, oi, v)
-    product.finish(schedule, block, stored, at=po, tasks=[e, f, oo], tile=[pi, oi, v], reduction=ic)
+    product.blocked(schedule, block, stored, cut, [e, f, oo, po], [co, pt, ci, iv], [pi, oi, v], panels=panels)
     _output(schedule, rows, end, m)
 
 
