@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compilers.backend_torch import TorchSession, load_program, use_threads
-from compilers.interface import CannotCompile, needs_program, only_fp32_on_host
+from compilers.backend_torch import PRECISIONS, TorchSession, program_in, use_threads
+from compilers.interface import CannotCompile, needs_program, not_native, only_on_host
+from compilers.precision import BF16
 from harness.nouns import CompileOptions, ModelSpec
 
 _FILE = "model.pt2"
@@ -23,7 +24,7 @@ class Inductor:
     threads_matter = True
 
     def why_not(self, model: ModelSpec, options: CompileOptions) -> str | None:
-        return needs_program(model) or only_fp32_on_host(options) or _no_compiler()
+        return needs_program(model) or only_on_host(options, PRECISIONS) or not_native(options, BF16) or _no_compiler()
 
     def compile(self, model: ModelSpec, folder: Path, options: CompileOptions, out: Path) -> Mapping[str, Any]:
         # Set before torch is imported: no pool of compile workers that outlives us, and our own scratch folder; torch shares
@@ -35,7 +36,7 @@ class Inductor:
         import torch._inductor
 
         use_threads(options.threads)
-        program = load_program(folder / "model.pt2")
+        program = program_in(options.precision, folder, model)
         settings = {"freezing": True, "max_autotune": False, "cpp.threads": options.threads}
         try:
             with torch.no_grad(), torch._inductor.config.patch(settings):

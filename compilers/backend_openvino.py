@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: compiled once to a blob, imported by the server; always in fp32."""
+"""OpenVINO on the CPU: compiled once to a blob, imported by the server; it computes in the precision asked for, no other."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from compilers.interface import CannotCompile, only_fp32_on_host
+from compilers.backend_ort import quantised
+from compilers.interface import CannotCompile, not_native, only_on_host
+from compilers.precision import BF16, FP32, INT8
 from harness.nouns import CompileOptions, ModelSpec
 
 _FILE = "model.blob"
+_PRECISION = "precision.txt"
 _DEVICE = "CPU"
+PRECISIONS = (FP32, BF16, INT8)
+_HINTS = {FP32: "f32", BF16: "bf16", INT8: "f32"}
+"""What is computed in where the graph itself does not say so: 8-bit products stand in the graph, as ONNX Runtime wrote it."""
 
 
 class _Session:
@@ -36,31 +42,36 @@ class OpenVino:
     threads_matter = False
 
     def why_not(self, model: ModelSpec, options: CompileOptions) -> str | None:
-        return only_fp32_on_host(options)
+        return only_on_host(options, PRECISIONS) or not_native(options, BF16)
 
     def compile(self, model: ModelSpec, folder: Path, options: CompileOptions, out: Path) -> Mapping[str, Any]:
         import openvino as ov
 
-        settings = _settings(options.threads)
+        source, details = quantised(model, folder, options, out)
+        settings = _settings(options.threads, options.precision)
         try:
             core = ov.Core()
-            compiled = core.compile_model(core.read_model(folder / "model.onnx"), _DEVICE, settings)
+            compiled = core.compile_model(core.read_model(source), _DEVICE, settings)
             (out / _FILE).write_bytes(compiled.export_model().getvalue())
         except RuntimeError as error:
             raise CannotCompile(f"OpenVINO cannot compile the model: {error}") from error
+        if source.parent == out:
+            source.unlink()
+        (out / _PRECISION).write_text(options.precision, encoding="utf-8")
         inference = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        return {"inference_precision": inference, "streams": 1, "performance_hint": "LATENCY"}
+        return {"inference_precision": inference, "streams": 1, "performance_hint": "LATENCY", **details}
 
     def load(self, artifact: Path, model: ModelSpec, threads: int) -> _Session:
         import openvino as ov
 
-        compiled = ov.Core().import_model((artifact / _FILE).read_bytes(), _DEVICE, _settings(threads))
+        precision = (artifact / _PRECISION).read_text(encoding="utf-8")
+        compiled = ov.Core().import_model((artifact / _FILE).read_bytes(), _DEVICE, _settings(threads, precision))
         return _Session(compiled.create_infer_request(), model)
 
 
-def _settings(threads: int) -> dict[str, Any]:
+def _settings(threads: int, precision: str) -> dict[str, Any]:
     return {
-        "INFERENCE_PRECISION_HINT": "f32",  # else a CPU with bfloat16 units computes in bfloat16 unasked
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],  # else a CPU with bfloat16 units computes in bfloat16 unasked
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",

@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from compilers.interface import CannotCompile, only_fp32_on_host
+from compilers import calibration
+from compilers.interface import CannotCompile, only_on_host
+from compilers.precision import FP32, INT8, INT8_DYNAMIC
+from compilers.targets import resolve
 from harness.nouns import CompileOptions, ModelSpec
 
+PRECISIONS = (FP32, INT8, INT8_DYNAMIC)
 _FILE = "model.onnx"
 
 
@@ -32,19 +36,22 @@ class OnnxRuntime:
     threads_matter = False
 
     def why_not(self, model: ModelSpec, options: CompileOptions) -> str | None:
-        return only_fp32_on_host(options)
+        return only_on_host(options, PRECISIONS)
 
     def compile(self, model: ModelSpec, folder: Path, options: CompileOptions, out: Path) -> Mapping[str, Any]:
         import onnxruntime as ort
 
+        source, details = quantised(model, folder, options, out)
         settings = _settings(options.threads)
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         settings.optimized_model_filepath = str(out / _FILE)
         try:
-            ort.InferenceSession(str(folder / "model.onnx"), settings, providers=["CPUExecutionProvider"])
+            ort.InferenceSession(str(source), settings, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise CannotCompile(f"ONNX Runtime cannot optimise the model: {error}") from error
-        return {"graph_optimisation": "all", "provider": "CPUExecutionProvider"}
+        if source.parent == out:
+            source.unlink()
+        return {"graph_optimisation": "all", "provider": "CPUExecutionProvider", **details}
 
     def load(self, artifact: Path, model: ModelSpec, threads: int) -> _Session:
         import onnxruntime as ort
@@ -54,6 +61,27 @@ class OnnxRuntime:
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = ort.InferenceSession(str(artifact / _FILE), settings, providers=["CPUExecutionProvider"])
         return _Session(session, [output.name for output in model.outputs])
+
+
+def quantised(model: ModelSpec, folder: Path, options: CompileOptions, out: Path) -> tuple[Path, dict[str, Any]]:
+    """The ONNX file in the precision asked for, in `out` unless it is the model's own, and how it was made."""
+    if options.precision not in (INT8, INT8_DYNAMIC):
+        return folder / "model.onnx", {}
+    from compilers import quantise
+
+    made = out / "quantised.onnx"
+    # Without a dot product of bytes, sums of two products are kept in 16 bits, and full-range weights overflow them.
+    narrow = "int8" not in resolve(options.target, options.target_options).precisions
+    details: dict[str, Any] = {"weight_bits": 7 if narrow else 8}
+    try:
+        if options.precision == INT8:
+            payloads, details["calibration"] = calibration.payloads(folder, model)
+            quantise.static(folder / "model.onnx", made, payloads, reduce_range=narrow)
+        else:
+            quantise.dynamic(folder / "model.onnx", made, reduce_range=narrow)
+    except Exception as error:
+        raise CannotCompile(f"ONNX Runtime cannot quantise the model: {type(error).__name__}: {error}") from error
+    return made, details
 
 
 def _settings(threads: int) -> Any:

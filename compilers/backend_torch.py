@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from compilers.interface import needs_program, only_fp32_on_host
+from compilers.interface import CannotCompile, needs_program, not_native, only_on_host
+from compilers.precision import BF16, FP32
 from harness.nouns import CompileOptions, ModelSpec
 
+PRECISIONS = (FP32, BF16)
 _FILE = "model.pt2"
 
 
@@ -46,6 +48,33 @@ def load_program(path: Path) -> Any:
     return torch.export.load(path)
 
 
+def program_in(precision: str, folder: Path, model: ModelSpec) -> Any:
+    """The prepared model's program, computing in `precision` between inputs and outputs of the model's own types."""
+    program = load_program(folder / _FILE)
+    if precision == FP32:
+        return program
+    import torch
+
+    class Cast(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = program.module(check_guards=False).to(torch.bfloat16)
+
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            cast = [each.to(torch.bfloat16) if each.is_floating_point() else each for each in tensors]
+            result = self.inner(*cast)
+            leaves = result if isinstance(result, (tuple, list)) else (result,)
+            return tuple(each.float() if each.is_floating_point() else each for each in leaves)
+
+    example = tuple(torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in model.inputs)
+    try:
+        with torch.no_grad():
+            return torch.export.export(Cast(), example, strict=False)
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise CannotCompile(f"torch cannot express the program in {precision}: {type(error).__name__}: {reason}") from error
+
+
 def use_threads(threads: int) -> None:
     """Confine torch to `threads` threads; there is no other torch in this process."""
     import torch
@@ -63,10 +92,15 @@ class EagerTorch:
     threads_matter = False
 
     def why_not(self, model: ModelSpec, options: CompileOptions) -> str | None:
-        return needs_program(model) or only_fp32_on_host(options)
+        return needs_program(model) or only_on_host(options, PRECISIONS) or not_native(options, BF16)
 
     def compile(self, model: ModelSpec, folder: Path, options: CompileOptions, out: Path) -> Mapping[str, Any]:
-        shutil.copyfile(folder / _FILE, out / _FILE)
+        if options.precision == FP32:
+            shutil.copyfile(folder / _FILE, out / _FILE)
+        else:
+            import torch
+
+            torch.export.save(program_in(options.precision, folder, model), out / _FILE)
         return {"mode": "eager"}
 
     def load(self, artifact: Path, model: ModelSpec, threads: int) -> TorchSession:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from compilers.interface import CannotCompile, must_run_here, only_fp32
+from compilers.interface import CannotCompile, must_run_here, other_precision
 from compilers.spec_io import read_payloads
 from compilers.targets import resolve, tvm_target
 from harness.nouns import CompileOptions, ModelSpec, Tolerance
@@ -40,7 +40,7 @@ class Tvm:
     threads_matter = False
 
     def why_not(self, model: ModelSpec, options: CompileOptions) -> str | None:
-        return only_fp32(options) or must_run_here(options)
+        return other_precision(options, ("fp32",)) or must_run_here(options)
 
     def compile(self, model: ModelSpec, folder: Path, options: CompileOptions, out: Path) -> Mapping[str, Any]:
         _use_threads(options.threads)

@@ -18,6 +18,7 @@ from typing import Any
 
 from compilers import cache
 from compilers.interface import Backend, Session
+from compilers.precision import bar
 from compilers.registry import backend
 from compilers.spec_io import PreparedModel, read_spec
 from compilers.targets import identity, resolve
@@ -28,7 +29,7 @@ __all__ = ["ARTIFACT", "build", "load_session", "read_spec"]
 
 ARTIFACT = "artifact"
 _OUTCOME, _LOG = "outcome.json", "compile.log"
-_VERSION = 3  # of the entry and of the backends' own choices; a change makes every older entry unused
+_VERSION = 4  # of the entry and of the backends' own choices; a change makes every older entry unused
 
 
 def build(
@@ -90,7 +91,7 @@ def _key(chosen: Backend, options: CompileOptions, model: PreparedModel, version
         "model": model.spec.digest,
         "weights": [model.spec.weights, model.spec.weights_note],
         "prepared": model.folder.name,
-        "tolerance": asdict(model.spec.tolerance),
+        "tolerance": asdict(bar(model.spec.tolerance, options.precision)),
         # The hardware that was meant, not the name it was asked for by.
         "options": asdict(replace(kept, target="", target_options="")),
         "target": identity(resolve(options.target, options.target_options)),
@@ -110,7 +111,7 @@ def _cached(final: Path) -> tuple[Artifact | Failure | None, str | None]:
         cache.discard(final)
         return None, damage
     if "failed" in outcome:
-        return Failure(stage=outcome["failed"], reason=outcome["reason"], log=final / _LOG), None
+        return _failure(outcome, final / _LOG), None
     return _artifact(final, outcome, cached=True), None
 
 
@@ -124,6 +125,11 @@ def _artifact(final: Path, outcome: Mapping[str, Any], *, cached: bool) -> Artif
         cached=cached,
         details=outcome["details"],
     )
+
+
+def _failure(outcome: Mapping[str, Any], log: Path) -> Failure:
+    seen = outcome.get("parity")
+    return Failure(stage=outcome["failed"], reason=outcome["reason"], log=log, parity=None if seen is None else Parity(**seen))
 
 
 def _run_child(
@@ -186,7 +192,7 @@ def _keep(
     os.chmod(work, 0o755)  # a temporary folder is private; an entry may be read by a server of another user
     cache.publish(work, final)
     if "failed" in outcome:
-        return Failure(stage=outcome["failed"], reason=outcome["reason"], log=log)
+        return _failure(outcome, log)
     built = _artifact(final, outcome, cached=False)
     if damage is not None:
         return replace(built, details={**built.details, "warning": f"rebuilt: the cached artifact was damaged ({damage})"})

@@ -19,7 +19,7 @@ from compilers.spec_io import PreparedModel
 from harness.errors import InfrastructureError, UsageError
 from harness.supervise import ExitReport, last_line, run_bounded
 
-_VERSION = 2  # of what the child writes; a change makes every older entry unused
+_VERSION = 3  # of what the child writes; a change makes every older entry unused
 _KINDS = {".onnx": "onnx", ".pt2": "pt2"}
 _PACKAGES = {
     "builtin": ("torch", "transformers", "onnxscript"),

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from compilers import cache, flops, onnx_checks, onnx_shapes, payload_files, spec_io
+from compilers import cache, calibration, flops, onnx_checks, onnx_shapes, payload_files, spec_io
 from compilers.models import VOCABULARY, builtin
 from compilers.parity import distinct_top1
 from compilers.payloads import PAYLOADS, seeded
@@ -199,8 +199,11 @@ def _threads() -> int:
 
 
 def _payloads(job: Mapping[str, Any], inputs: tuple[TensorSpec, ...], limits: Mapping[str, int]) -> list[dict[str, np.ndarray]]:
-    """The user's payloads first, seeded ones up to the number that parity needs."""
+    """The user's payloads first, seeded ones up to the number that parity needs; what is put aside to calibrate is written."""
     given = payload_files.load(Path(job["payload_dir"]), inputs) if job["payload_dir"] else []
+    given, aside = calibration.split(given)
+    if aside:
+        spec_io.write_payloads(Path(job["out"]), aside, spec_io.CALIBRATION)
     return given + seeded(inputs, count=max(0, PAYLOADS - len(given)), limits=limits)
 
 

@@ -65,10 +65,18 @@ class Backend(Protocol):
         ...
 
 
-def only_fp32(options: CompileOptions) -> str | None:
-    """The reason of a backend that compiles fp32 only."""
-    if options.precision != "fp32":
-        return f"{options.backend} is built for fp32 here, not {options.precision}"
+def other_precision(options: CompileOptions, precisions: Sequence[str]) -> str | None:
+    """The reason of a backend that compiles in `precisions` only."""
+    if options.precision not in precisions:
+        return f"{options.backend} is built for {', '.join(precisions)} here, not {options.precision}"
+    return None
+
+
+def not_native(options: CompileOptions, precision: str) -> str | None:
+    """The reason of a backend that computes in `precision` only where the CPU has instructions for it."""
+    here = resolve(options.target, options.target_options)
+    if options.precision == precision and precision not in here.precisions:
+        return f"this CPU ({here.mcpu}) has no instructions for {precision}, so it would only be slower"
     return None
 
 
@@ -80,14 +88,11 @@ def must_run_here(options: CompileOptions) -> str | None:
     return f"cannot be compared with the reference on this machine: {reason}" if reason is not None else None
 
 
-def only_fp32_on_host(options: CompileOptions) -> str | None:
-    """The reason of a backend that compiles fp32 for the machine it runs on, and nothing else."""
-    reason = only_fp32(options)
-    if reason is not None:
-        return reason
+def only_on_host(options: CompileOptions, precisions: Sequence[str]) -> str | None:
+    """The reason of a backend that compiles in `precisions` for the machine it runs on, and for nothing else."""
     if options.target != "host":
         return f"{options.backend} compiles for this host only, not for target {options.target}"
-    return None
+    return other_precision(options, precisions)
 
 
 def needs_program(model: ModelSpec) -> str | None:

@@ -16,7 +16,7 @@ from harness.nouns import ModelSpec, TensorSpec, Tolerance
 
 SPEC, NOTES = "spec.json", "notes.json"
 ONNX, PROGRAM = "model.onnx", "model.pt2"
-PAYLOADS, REFERENCE = "payloads", "reference.npz"
+PAYLOADS, CALIBRATION, REFERENCE = "payloads", "calibration", "reference.npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +83,21 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
-def write_payloads(folder: Path, payloads: Sequence[Mapping[str, np.ndarray]]) -> None:
+def write_payloads(folder: Path, payloads: Sequence[Mapping[str, np.ndarray]], kind: str = PAYLOADS) -> None:
     """One payloads/NNN.npz per payload, an array per input name."""
-    (folder / PAYLOADS).mkdir()
+    (folder / kind).mkdir()
     for index, payload in enumerate(payloads):
-        write_npz(folder / PAYLOADS / f"{index:03d}.npz", payload)
+        write_npz(folder / kind / f"{index:03d}.npz", payload)
 
 
 def read_payloads(folder: Path) -> list[dict[str, np.ndarray]]:
     """The payloads in order, each {input name: array}."""
     return [read_npz(path) for path in sorted((folder / PAYLOADS).glob("*.npz"))]
+
+
+def read_calibration(folder: Path) -> list[dict[str, np.ndarray]]:
+    """The user's payloads that were put aside for calibration; none where too few were given."""
+    return [read_npz(path) for path in sorted((folder / CALIBRATION).glob("*.npz"))]
 
 
 def write_reference(folder: Path, outputs: Sequence[Sequence[np.ndarray]]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from compilers import cache, parity, spec_io
 from compilers.interface import Backend, CannotCompile, Session
+from compilers.precision import bar
 from compilers.registry import backend
 from harness.nouns import CompileOptions, ModelSpec
 from harness.supervise import die_with_parent
@@ -49,7 +50,7 @@ def _run(job: Mapping[str, Any], work: Path) -> dict[str, Any]:
     _enter(work, "load")
     session = chosen.load(out, model, options.threads)
     _enter(work, "parity")
-    judged = _compare(chosen, session, model, folder, ends_s)
+    judged = _compare(chosen, session, model, folder, options.precision, ends_s)
     return {"compile_s": compile_s, "details": details, **judged}
 
 
@@ -57,7 +58,9 @@ def _enter(work: Path, stage: str) -> None:
     (work / "stage.txt").write_text(stage, encoding="utf-8")
 
 
-def _compare(chosen: Backend, session: Session, model: ModelSpec, folder: Path, ends_s: float) -> dict[str, Any]:
+def _compare(
+    chosen: Backend, session: Session, model: ModelSpec, folder: Path, precision: str, ends_s: float
+) -> dict[str, Any]:
     payloads, reference = spec_io.read_payloads(folder), spec_io.read_reference(folder)
     actual: list[list[np.ndarray]] = []
     for index, payload in enumerate(payloads):
@@ -73,7 +76,7 @@ def _compare(chosen: Backend, session: Session, model: ModelSpec, folder: Path, 
     if isinstance(measured, str):
         return {"failed": "parity", "reason": measured, "final": True}
     # Zeros are not judged, but how far off they are is shown like any other figure.
-    reason = parity.verdict(measured, model.tolerance) if chosen.computes else None
+    reason = parity.verdict(measured, bar(model.tolerance, precision)) if chosen.computes else None
     if reason is not None:
         return {"failed": "parity", "reason": reason, "final": True, "parity": asdict(measured)}
     return {"parity": asdict(measured)}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -18,17 +17,17 @@ from pathlib import Path
 
 import click
 
+from harness import cli_values
 from harness.cli_autoscale import autoscale
 from harness.cli_instances import instances
 from harness.cli_report import report
+from harness.cli_single import compile, serve
 from harness.depth import DEPTHS
 from harness.errors import LoadstoneError, UsageError
 from harness.request import OBJECTIVES
 
 # Nothing computed here is large enough to share, and threads that wait for one another would disturb what is measured.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-_SHAPE = re.compile(r"^(?P<name>[^=]+)=(?P<sizes>\d+(x\d+)*)$")
 
 
 class _Group(click.Group):
@@ -48,6 +47,7 @@ def cli() -> None:
 @click.argument("model", required=False)
 @click.option("--profile", default="quick", show_default=True, help=f"How deep to look: {', '.join(DEPTHS)}.")
 @click.option("--backends", help="Comma-separated; default: every one that is not experimental. See `loadstone doctor`.")
+@click.option("--precisions", default="fp32", show_default=True, help="Comma-separated: fp32, bf16, fp16, int8, int8-dynamic.")
 @click.option("--instances", help="Comma-separated slices of this machine, as local-1,local-2; default: those that fit.")
 @click.option("--slo", help="Such as 'p99<100ms' or 'p95<0.2s,errors<0.1%'; default: from the measured service time.")
 @click.option("--objective", type=click.Choice(OBJECTIVES), default="cost", show_default=True)
@@ -70,6 +70,7 @@ def bench(
     model: str | None,
     profile: str,
     backends: str | None,
+    precisions: str,
     instances: str | None,
     slo: str | None,
     objective: str,
@@ -97,8 +98,9 @@ def bench(
     request = run.checked_request(
         model=model,
         profile=profile,
-        backends=_names(backends),
-        instances=_names(instances),
+        backends=cli_values.names(backends),
+        precisions=cli_values.names(precisions),
+        instances=cli_values.names(instances),
         slo=slo,
         objective=objective,
         rate_per_s=rate,
@@ -107,7 +109,7 @@ def bench(
         growth_per_min=growth,
         price_per_hour=price_per_hour,
         payload_dir=None if payload is None else str(payload.resolve()),
-        shapes=tuple(_shape(text) for text in shapes),
+        shapes=tuple(cli_values.shape(text) for text in shapes),
         lanes=lanes,
         seed=seed,
         compile_timeout_s=compile_timeout,
@@ -116,55 +118,8 @@ def bench(
     raise SystemExit(run.bench(request, out, as_json=as_json))
 
 
-@cli.command()
-@click.argument("model")
-@click.option("--backend", "--backends", "backends", help="Comma-separated; default: all.")
-@click.option("--target", default="host", show_default=True, help="From `loadstone targets`, or Neo's TargetPlatform in JSON.")
-@click.option("--options", "target_options", default="", help="Neo's CompilerOptions for the target, in JSON.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--shape", "shapes", multiple=True, help="NAME=1x128: fixes an input of an ONNX file with dynamic axes.")
-@click.option("--out", type=click.Path(path_type=Path), help="Copy the artifacts here as well.")
-@click.option("--json", "as_json", is_flag=True)
-def compile(
-    model: str,
-    backends: str | None,
-    target: str,
-    target_options: str,
-    threads: int,
-    shapes: Sequence[str],
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    """Compile MODEL, check it against its fp32 reference, and keep the artifact in the cache."""
-    from harness.commands import single
-
-    names, given = _names(backends), tuple(_shape(text) for text in shapes)
-    raise SystemExit(single.compile_model(model, names, threads, given, out, target, target_options, as_json=as_json))
-
-
-@cli.command()
-@click.argument("model", required=False)
-@click.option("--backend", default="ort", show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 chooses a free one.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--truth", metavar="LAW", help="Instead of a model: known answer times, as 'exponential:10ms; servers=1'.")
-@click.option("--log", type=click.Path(path_type=Path), help="With --truth: every request's times, as .npy, when stopped.")
-def serve(model: str | None, backend: str, host: str, port: int, threads: int, truth: str | None, log: Path | None) -> None:
-    """Compile MODEL if need be and serve it over HTTP (Open Inference Protocol v2 and SageMaker's contract) until stopped.
-
-    With --truth, serve no model but answers whose times follow a law exactly, to check any load generator against:
-    `python -m harness.truth --help` has the laws and options.
-    """
-    if (model is None) == (truth is None):
-        raise UsageError("serve what? `loadstone serve resnet50`, or `loadstone serve --truth exponential:10ms`, and not both")
-    if truth is not None:
-        from harness.commands.truth import serve_truth
-
-        raise SystemExit(serve_truth(truth, host, port, log))
-    from harness.commands import single
-
-    raise SystemExit(single.serve_model(str(model), backend, host, port, threads))
+cli.add_command(compile)
+cli.add_command(serve)
 
 
 @cli.command()
@@ -303,17 +258,6 @@ def main() -> None:
 
 def _complain(message: str) -> None:
     click.echo(f"loadstone: {' '.join(message.split())}", err=True)
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
-
-
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    found = _SHAPE.match(text)
-    if not found:
-        raise UsageError(f"--shape {text!r} is not NAME=1x3x224x224")
-    return found["name"], tuple(int(size) for size in found["sizes"].split("x"))
 
 
 if __name__ == "__main__":

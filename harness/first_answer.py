@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from compilers import parity
-from compilers.spec_io import read_reference, read_spec
+from compilers.spec_io import read_reference
+from harness.nouns import Tolerance
 from harness.requestset import RequestSet
 from harness.serving.tensors import NUMPY_OF
 
@@ -21,11 +22,10 @@ class WrongAnswer(Exception):
     """The server answered, but not what the model says; the message is the reason for the candidate's row."""
 
 
-def check(host: str, port: int, requests: RequestSet, model_folder: Path, *, compare: bool = True) -> int:
+def check(host: str, port: int, requests: RequestSet, model_folder: Path, tolerance: Tolerance | None) -> int:
     """Send the first payload; return the length in bytes that every good reply has.
 
-    Raises WrongAnswer when there is no well-formed answer, or (with `compare`) when it is further from the reference than the
-    model's tolerance.
+    Raises WrongAnswer when there is no well-formed answer, or (with a `tolerance`) when it is further from the reference.
     """
     status, header_length, body = _post(host, port, requests)
     if status != 200:
@@ -34,9 +34,9 @@ def check(host: str, port: int, requests: RequestSet, model_folder: Path, *, com
         outputs = _decode(header_length, body)
     except (ValueError, KeyError, TypeError) as error:
         raise WrongAnswer(f"the first answer is no Open Inference Protocol reply: {error}") from error
-    if compare:
+    if tolerance is not None:
         distance = parity.compare([outputs], [read_reference(model_folder)[0]])
-        wrong = distance if isinstance(distance, str) else parity.verdict(distance, read_spec(model_folder).tolerance)
+        wrong = distance if isinstance(distance, str) else parity.verdict(distance, tolerance)
         if wrong is not None:
             raise WrongAnswer(f"the first answer over HTTP differs from the reference: {wrong}")
     return len(body)

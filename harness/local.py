@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from compilers import build as building
+from compilers import precision
 from compilers.spec_io import PreparedModel
 from harness import endpoint, first_answer, observe
 from harness.endpoint import ServedEndpoint
@@ -77,7 +78,8 @@ def _serve(
     try:
         # The null backend answers zeros on purpose: it measures the path, not a model.
         compare = candidate.options.backend != "null"
-        served.response_bytes = first_answer.check(served.host, served.port, requests, folder, compare=compare)
+        tolerance = precision.bar(candidate.model.tolerance, candidate.options.precision) if compare else None
+        served.response_bytes = first_answer.check(served.host, served.port, requests, folder, tolerance)
     except first_answer.WrongAnswer as error:
         served.stop()
         return Failure(stage="serve", reason=str(error), log=log)

@@ -101,15 +101,6 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Tried and failed: at which stage, why in one line, and the log that shows it."""
-
-    stage: str
-    reason: str
-    log: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
     """How far an artifact's outputs are from the reference, over `payloads` payloads."""
 
@@ -117,6 +108,17 @@ class Parity:
     max_rel: float
     top1_agreement: float
     payloads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Tried and failed: at which stage, why in one line, and the log that shows it."""
+
+    stage: str
+    reason: str
+    log: Path | None = None
+    parity: Parity | None = None
+    """How far off the outputs were, where that is what failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ class BenchRequest:
     profile: str
     objective: str
     seed: int
+    precisions: tuple[str, ...] = ("fp32",)
     slo: str | None = None
     rate_per_s: float | None = None
     lanes: int | None = None

@@ -19,7 +19,7 @@ HEAVY = {
     "geventhttpclient": {"loadprofiles/locustfile.py"},
     "torch": {"compilers/backend_torch.py", "compilers/backend_inductor.py", "compilers/builtin.py", "compilers/program.py"},
     "transformers": {"compilers/builtin.py"},
-    "onnxruntime": {"compilers/backend_ort.py", "compilers/reference.py"},
+    "onnxruntime": {"compilers/backend_ort.py", "compilers/quantise.py", "compilers/reference.py"},
     "openvino": {"compilers/backend_openvino.py"},
     "tvm": {
         "compilers/targets/llvm_names.py",

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 from pydantic import TypeAdapter, ValidationError
 
-from compilers import intake, registry
+from compilers import intake, precision, registry
 from compilers.cache import default_cache
 from compilers.spec_io import PreparedModel
 from harness import catalogue, environment, lanes, local, rates, slo
@@ -41,7 +41,9 @@ _DISK_BYTES = 500_000_000
 _REQUEST = TypeAdapter(BenchRequest)
 
 
-def checked_request(*, backends: tuple[str, ...], instances: tuple[str, ...], **given: Any) -> BenchRequest:
+def checked_request(
+    *, backends: tuple[str, ...], instances: tuple[str, ...], precisions: tuple[str, ...] = (), **given: Any
+) -> BenchRequest:
     """The request with defaults filled in and every name checked; raises UsageError, before anything is started."""
     names = backends or registry.DEFAULT_BACKENDS
     for name in names:
@@ -55,6 +57,7 @@ def checked_request(*, backends: tuple[str, ...], instances: tuple[str, ...], **
     request = BenchRequest(
         model=str(path.absolute()) if path.exists() else model,
         backends=tuple(dict.fromkeys(names)),
+        precisions=precision.check(precisions or (precision.FP32,)),
         instances=tuple(dict.fromkeys(instances or _default_instances())),
         demand_per_s=demand,
         peak_per_s=peak,
@@ -112,7 +115,7 @@ def _run(
 ) -> int:
     begun = time.monotonic()
     require_disk(store.folder, shutil.disk_usage(store.folder).free, _DISK_BYTES)
-    candidates = enumerate_candidates(prepared.spec, request.backends, _local_instances(request))
+    candidates = enumerate_candidates(prepared.spec, request.backends, _local_instances(request), request.precisions)
     widest = max(candidate.options.threads * candidate.workers for candidate in candidates)
     lane_plan = lanes.plan_lanes(environment.usable_cores(), widest, request.lanes)
     store.put("environment", environment.describe())

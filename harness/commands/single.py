@@ -7,12 +7,13 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from compilers import build as building
-from compilers import intake, registry, targets
+from compilers import intake, precision, registry, targets
 from compilers.cache import default_cache
 from compilers.spec_io import PreparedModel
 from harness import local
@@ -23,54 +24,67 @@ from harness.nouns import Artifact, CompileOptions, Skipped
 from harness.workbench import Cancelled
 
 
-def compile_model(
-    model: str,
-    backends: Sequence[str],
-    threads: int,
-    shapes: Sequence[tuple[str, tuple[int, ...]]],
-    out: Path | None,
-    target: str,
-    target_options: str,
-    *,
-    as_json: bool,
-) -> int:
-    """Compile with each backend for `target`; 0 when at least one artifact is good, 3 otherwise.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileRequest:
+    """The options of `loadstone compile`; no backend stands for the default ones."""
+
+    model: str
+    backends: tuple[str, ...]
+    precisions: tuple[str, ...]
+    threads: int
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    out: Path | None
+    target: str
+    target_options: str
+
+
+def compile_model(asked: CompileRequest, *, as_json: bool) -> int:
+    """Compile with each backend in each precision; 0 when at least one artifact is good, 3 otherwise.
 
     Raises UsageError, before anything is prepared, for a target or an option that does not exist or cannot be built.
     """
-    names = tuple(backends) or registry.DEFAULT_BACKENDS
+    names = asked.backends or registry.DEFAULT_BACKENDS
     for name in names:
         registry.backend(name)
-    resolved = targets.resolve(target, target_options)
+    precisions = precision.check(asked.precisions or (precision.FP32,))
+    resolved = targets.resolve(asked.target, asked.target_options)
     if resolved.why_not is not None:
         raise UsageError(f"nothing here compiles for {resolved.name}: {resolved.why_not}")
     suffix = () if resolved.name == targets.HOST else (resolved.name,)
     rows: list[dict[str, Any]] = []
     with cancellable() as cancelled:
-        prepared = _prepare(model, shapes, cancelled)
+        prepared = _prepare(asked.model, asked.shapes, cancelled)
         targets.check_inputs(resolved, [tensor.dtype for tensor in prepared.spec.inputs])
-        for name in names:
-            options = CompileOptions(backend=name, threads=threads, target=target, target_options=target_options)
+        for name, form in product(names, precisions):
+            options = CompileOptions(
+                backend=name,
+                precision=form,
+                threads=asked.threads,
+                target=asked.target,
+                target_options=asked.target_options,
+            )
             built = _build(prepared, options, cancelled)
-            row: dict[str, Any] = {"backend": name, "target": resolved.name, "status": type(built).__name__.lower()}
-            row.update(_plain(asdict(built)))
-            if isinstance(built, Artifact) and out is not None:
-                row["copied_to"] = str(_copy(built.path, out / "-".join((prepared.spec.name, name, *suffix))))
+            row: dict[str, Any] = {"backend": name, "precision": form, "target": resolved.name}
+            row |= {"status": type(built).__name__.lower(), **_plain(asdict(built))}
+            label = precision.label(name, form)
+            if isinstance(built, Artifact) and asked.out is not None:
+                row["copied_to"] = str(_copy(built.path, asked.out / "-".join((prepared.spec.name, label, *suffix))))
             rows.append(row)
-            _say(_describe(name, built))
+            _say(_describe(label, built))
     if as_json:
         print(json.dumps(rows, indent=1))
     return 0 if any(row["status"] == "artifact" for row in rows) else InfrastructureError.exit_code
 
 
-def serve_model(model: str, backend: str, host: str, port: int, threads: int) -> int:
+def serve_model(model: str, backend: str, form: str, host: str, port: int, threads: int) -> int:
     """Become the server of `model`; returns only when it could not be compiled."""
     registry.backend(backend)
+    precision.check((form,))
     with cancellable() as cancelled:
         prepared = _prepare(model, (), cancelled)
-        built = _build(prepared, CompileOptions(backend=backend, threads=threads), cancelled)
+        built = _build(prepared, CompileOptions(backend=backend, precision=form, threads=threads), cancelled)
     if not isinstance(built, Artifact):
-        raise InfrastructureError(f"{backend} cannot serve {prepared.spec.name}: {built.reason}")
+        raise InfrastructureError(f"{precision.label(backend, form)} cannot serve {prepared.spec.name}: {built.reason}")
     _say(f"serving {prepared.spec.name} ({backend}) on http://{host}:{port}/v2/models/{prepared.spec.name}; Ctrl-C stops it")
     sys.stderr.flush()
     argv = [
@@ -95,11 +109,12 @@ def _prepare(model: str, shapes: Sequence[tuple[str, tuple[int, ...]]], cancelle
 
 def _build(prepared: PreparedModel, options: CompileOptions, cancelled: Cancelled) -> Built:
     cache = default_cache()
+    name = f"{prepared.spec.name}-{precision.label(options.backend, options.precision)}"
     return building.build(
         options,
         prepared,
         cache,
-        log=cache / "logs" / f"compile-{prepared.spec.name}-{options.backend}-{os.getpid()}.log",
+        log=cache / "logs" / f"compile-{name}-{os.getpid()}.log",
         memory_bytes=local.compile_memory_bytes(),
         cancelled=cancelled,
     )

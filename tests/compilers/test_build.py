@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from threading import Thread
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 from compilers import build as builds
-from compilers import cache, spec_io
+from compilers import cache, interface, spec_io
 from compilers.build import build, load_session
 from compilers.registry import backend
 from compilers.spec_io import PreparedModel
+from compilers.targets.host import detect
 from harness.errors import Interrupted, UsageError
 from harness.nouns import Artifact, CompileOptions, Failure, Skipped
 from harness.supervise import ExitReport
@@ -120,10 +122,12 @@ def test_a_parity_failure_has_figures_and_is_remembered(
     assert isinstance(made, Failure)
     assert made.stage == "parity"
     assert "relative error" in made.reason
+    assert made.parity is not None
+    assert made.parity.max_rel > 1e-3
     monkeypatch.setattr(builds, "run_bounded", None)  # the second answer needs no child
     again = make(copy, tmp_path)
     assert isinstance(again, Failure)
-    assert (again.stage, again.reason) == (made.stage, made.reason)
+    assert (again.stage, again.reason, again.parity) == (made.stage, made.reason, made.parity)
     assert again.log is not None
     assert again.log.exists()
 
@@ -168,7 +172,7 @@ def test_what_cannot_be_tried_is_skipped_with_the_way_out(
     prepared: PreparedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "needs the torch program" in str(make(prepared, tmp_path, "torch"))
-    assert "built for fp32 here, not int8" in str(make(prepared, tmp_path, "ort", precision="int8"))
+    assert "built for fp32, int8, int8-dynamic here, not bf16" in str(make(prepared, tmp_path, "ort", precision="bf16"))
 
     def missing(packages: tuple[str, ...]) -> dict[str, str]:
         error = metadata.PackageNotFoundError()
@@ -190,6 +194,49 @@ def test_threads_share_an_artifact_unless_it_depends_on_them(prepared: PreparedM
 
     assert key("ort", 1) == key("ort", 2)
     assert key("inductor", 1) != key("inductor", 2)
+
+
+@pytest.mark.parametrize(("name", "precision"), [("ort", "int8"), ("ort", "int8-dynamic"), ("openvino", "int8")])
+def test_eight_bits_are_near_but_not_equal(prepared: PreparedModel, tmp_path: Path, name: str, precision: str) -> None:
+    made = make(prepared, tmp_path, name, precision=precision)
+    assert isinstance(made, Artifact), made
+    assert 1e-4 < made.parity.max_rel < 0.1  # further off than fp32 may be, and than fp32 is
+    assert [path.name for path in made.path.glob("quantised*")] == []
+    if precision == "int8":
+        assert made.details["calibration"] == "128 seeded payloads, none of them compared"
+    (output,) = load_session(name, made.path, prepared.folder, 1).run(spec_io.read_payloads(prepared.folder)[3])
+    reference = spec_io.read_reference(prepared.folder)[3][0]
+    assert np.abs(output - reference).max() < 0.1 * np.abs(reference).max()
+
+
+def test_a_bar_of_its_own_rejects_with_the_figures(copy: PreparedModel, tmp_path: Path) -> None:
+    reference = [[10 * output for output in outputs] for outputs in spec_io.read_reference(copy.folder)]
+    spec_io.write_reference(copy.folder, reference)
+    made = make(copy, tmp_path, "ort", precision="int8")
+    assert isinstance(made, Failure)
+    assert made.parity is not None
+    assert made.parity.max_rel > 0.15
+    assert "is above 0.15" in made.reason
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif("bf16" not in detect().precisions, reason="this CPU does not compute in bfloat16")
+def test_bfloat16_is_near_but_not_equal(prepared: PreparedModel, program: Path, tmp_path: Path) -> None:
+    from compilers.intake import resolve
+
+    model = resolve(str(program), tmp_path / "cache", log=tmp_path / "log")
+    for name, subject in (("openvino", prepared), ("torch", model)):
+        made = make(subject, tmp_path, name, precision="bf16")
+        assert isinstance(made, Artifact), (name, made)
+        assert 1e-5 < made.parity.max_rel < 0.05, name
+
+
+def test_a_precision_without_instructions_for_it_is_skipped(
+    prepared: PreparedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interface, "resolve", lambda *_: replace(detect(), mcpu="haswell", precisions=("fp32",)))
+    skipped = make(prepared, tmp_path, "openvino", precision="bf16")
+    assert skipped == Skipped(reason="this CPU (haswell) has no instructions for bf16, so it would only be slower")
 
 
 @pytest.mark.e2e

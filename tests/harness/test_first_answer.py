@@ -14,6 +14,7 @@ import pytest
 
 from compilers import spec_io
 from harness import first_answer
+from harness.nouns import Tolerance
 from harness.requestset import RequestSet, write_requests
 from tests.harness.fakes import fake_model
 
@@ -65,7 +66,7 @@ def test_a_right_answer_gives_its_length(model: tuple[Path, RequestSet]) -> None
     folder, requests = model
     status, body, header = reply(RIGHT)
     with answering(status, body, header) as port:
-        assert first_answer.check("127.0.0.1", port, requests, folder) == len(body)
+        assert first_answer.check("127.0.0.1", port, requests, folder, Tolerance()) == len(body)
 
 
 @pytest.mark.parametrize(
@@ -82,10 +83,10 @@ def test_a_right_answer_gives_its_length(model: tuple[Path, RequestSet]) -> None
 def test_a_wrong_answer_is_a_reason(model: tuple[Path, RequestSet], answer: tuple[int, bytes, int], said: str) -> None:
     folder, requests = model
     with answering(*answer) as port, pytest.raises(first_answer.WrongAnswer, match=said):
-        first_answer.check("127.0.0.1", port, requests, folder)
+        first_answer.check("127.0.0.1", port, requests, folder, Tolerance())
 
 
 def test_nobody_there_is_a_reason(model: tuple[Path, RequestSet]) -> None:
     folder, requests = model
     with pytest.raises(first_answer.WrongAnswer, match="was not answered"):
-        first_answer.check("127.0.0.1", 9, requests, folder)
+        first_answer.check("127.0.0.1", 9, requests, folder, Tolerance())

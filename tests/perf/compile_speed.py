@@ -138,7 +138,9 @@ def _openvino(folder: Path, threads: int, payload: Mapping[str, Any]) -> Callabl
     from compilers.backend_openvino import _settings
 
     core = ov.Core()
-    request = core.compile_model(core.read_model(folder / "model.onnx"), "CPU", _settings(threads)).create_infer_request()
+    request = core.compile_model(
+        core.read_model(folder / "model.onnx"), "CPU", _settings(threads, "fp32")
+    ).create_infer_request()
     inputs = list(payload.values())
     return lambda: request.infer(inputs, share_inputs=True)
 
