@@ -22,6 +22,7 @@ class Inductor:
     extra = "torch"
     computes = True
     threads_matter = True
+    reads_onnx = False
 
     def why_not(self, model: ModelSpec, options: CompileOptions) -> str | None:
         return needs_program(model) or only_on_host(options, PRECISIONS) or not_native(options, BF16) or _no_compiler()

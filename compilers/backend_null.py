@@ -25,6 +25,7 @@ class Null:
     extra = ""
     computes = False
     threads_matter = False
+    reads_onnx = False
 
     def why_not(self, model: ModelSpec, options: CompileOptions) -> str | None:
         return None

@@ -40,6 +40,7 @@ class OpenVino:
     extra = "openvino"
     computes = True
     threads_matter = False
+    reads_onnx = True
 
     def why_not(self, model: ModelSpec, options: CompileOptions) -> str | None:
         return only_on_host(options, PRECISIONS) or not_native(options, BF16)

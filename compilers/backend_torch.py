@@ -90,6 +90,7 @@ class EagerTorch:
     extra = "torch"
     computes = True
     threads_matter = False
+    reads_onnx = False
 
     def why_not(self, model: ModelSpec, options: CompileOptions) -> str | None:
         return needs_program(model) or only_on_host(options, PRECISIONS) or not_native(options, BF16)

@@ -38,6 +38,7 @@ class Tvm:
     extra = "tvm"
     computes = True
     threads_matter = False
+    reads_onnx = True
 
     def why_not(self, model: ModelSpec, options: CompileOptions) -> str | None:
         return other_precision(options, ("fp32",)) or must_run_here(options)

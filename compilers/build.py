@@ -16,20 +16,22 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from compilers import cache
+from compilers import cache, failures, reproduce
 from compilers.interface import Backend, Session
 from compilers.precision import bar
 from compilers.registry import backend
 from compilers.spec_io import PreparedModel, read_spec
 from compilers.targets import identity, resolve
+from harness.errors import InfrastructureError, UsageError
 from harness.nouns import Artifact, CompileOptions, Failure, Parity, Skipped
-from harness.supervise import ExitReport, last_line, run_bounded
+from harness.supervise import ExitReport, run_bounded
 
-__all__ = ["ARTIFACT", "build", "load_session", "read_spec"]
+__all__ = ["ARTIFACT", "build", "check_artifact", "load_session", "read_spec"]
 
 ARTIFACT = "artifact"
 _OUTCOME, _LOG = "outcome.json", "compile.log"
-_VERSION = 4  # of the entry and of the backends' own choices; a change makes every older entry unused
+_KEYS = {"digest", "size_bytes"}
+_VERSION = 5  # of the entry and of the backends' own choices; a change makes every older entry unused
 
 
 def build(
@@ -46,8 +48,8 @@ def build(
 
     Skipped when the backend cannot be tried (its package or compiler is missing, the model does not suit it); Failure with
     the stage (compile, load or parity) when it was tried. What would fail again (a model the backend refuses, outputs too far
-    off) is remembered; a time limit, a memory limit or a crash is not. Raises UsageError for an unknown backend or target and
-    Interrupted when `cancelled()` turns true.
+    off) is remembered; a time limit, a memory limit or a crash is not. Raises UsageError for an unknown backend or target,
+    InfrastructureError when the cache cannot be written, and Interrupted when `cancelled()` turns true.
     """
     chosen = backend(options.backend)
     reason = chosen.why_not(model.spec, options)
@@ -58,16 +60,24 @@ def build(
     except metadata.PackageNotFoundError as error:
         return Skipped(reason=_how_to_install(chosen, str(error.name)))
     final = cache_folder / "artifacts" / cache.content_key(_key(chosen, options, model, versions))
-    found, damage = _cached(final)
+    limit = memory_bytes or cache.default_memory_bytes()
+    found, damage = _cached(final, log)
     if found is not None:
         return found
-    with cache.building(final) as work:
-        (work / ARTIFACT).mkdir()
-        report = _run_child(work, options, model, log, timeout_s, memory_bytes, cancelled)
-        outcome = cache.read_json(work / _OUTCOME)
-        if report.returncode != 0 or report.timed_out or report.over_memory or not isinstance(outcome, dict):
-            return _ended(work, report, log, timeout_s)
-        return _keep(work, final, outcome, versions, log, damage)
+    try:
+        with cache.building(final) as work:
+            (work / ARTIFACT).mkdir()
+            report = _run_child(work, options, model, log, timeout_s, limit, cancelled)
+            outcome = cache.read_json(work / _OUTCOME)
+            made = _judged(work, report, outcome, log, timeout_s)
+            if isinstance(made, Failure):
+                kind = reproduce.error_class(report, outcome)
+                made = failures.reduced(
+                    made, kind, chosen, options, model, work, timeout_s=timeout_s, memory_bytes=limit, cancelled=cancelled
+                )
+            return _keep(work, final, made, outcome, versions, log, damage)
+    except OSError as error:
+        raise InfrastructureError(f"cannot write the cache {final.parent}: {error.strerror or error}") from error
 
 
 def load_session(backend_name: str, artifact_path: Path, model_folder: Path, threads: int) -> Session:
@@ -101,18 +111,38 @@ def _key(chosen: Backend, options: CompileOptions, model: PreparedModel, version
     }
 
 
-def _cached(final: Path) -> tuple[Artifact | Failure | None, str | None]:
+def check_artifact(path: Path) -> None:
+    """Raises UsageError unless every file of the artifact in `path` is as it was written."""
+    wrong = cache.damage(path)
+    if wrong is not None:
+        raise UsageError(f"{path} is not an artifact as it was compiled ({wrong}); compile it again")
+
+
+def _cached(final: Path, log: Path) -> tuple[Artifact | Failure | None, str | None]:
     """The remembered result, or None and, for an entry that had to be thrown away, what was wrong with it."""
     if not final.is_dir():
         return None, None
-    outcome = cache.read_json(final / _OUTCOME)
-    damage = cache.damage(final / ARTIFACT) if isinstance(outcome, dict) else f"{_OUTCOME} is missing or unreadable"
-    if damage is not None or not isinstance(outcome, dict):
+    outcome: Any = cache.read_json(final / _OUTCOME)
+    wrong = _wrong(final, outcome)
+    if wrong is not None:
         cache.discard(final)
-        return None, damage
+        return None, wrong
     if "failed" in outcome:
-        return _failure(outcome, final / _LOG), None
+        if (final / _LOG).is_file():
+            log.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(final / _LOG, log)
+        return failures.from_outcome(outcome, log, final), None
     return _artifact(final, outcome, cached=True), None
+
+
+def _wrong(final: Path, outcome: Any) -> str | None:
+    """What of an entry is not as it was written, or None."""
+    if not isinstance(outcome, dict) or not outcome.keys() >= _KEYS:
+        return f"{_OUTCOME} is missing or unreadable"
+    wrong = cache.damage(final / ARTIFACT)
+    if wrong is None and cache.recorded_digest(final / ARTIFACT) != outcome["digest"]:
+        return "the artifact is another than the one that was compared"
+    return wrong
 
 
 def _artifact(final: Path, outcome: Mapping[str, Any], *, cached: bool) -> Artifact:
@@ -127,18 +157,13 @@ def _artifact(final: Path, outcome: Mapping[str, Any], *, cached: bool) -> Artif
     )
 
 
-def _failure(outcome: Mapping[str, Any], log: Path) -> Failure:
-    seen = outcome.get("parity")
-    return Failure(stage=outcome["failed"], reason=outcome["reason"], log=log, parity=None if seen is None else Parity(**seen))
-
-
 def _run_child(
     work: Path,
     options: CompileOptions,
     model: PreparedModel,
     log: Path,
     timeout_s: float,
-    memory_bytes: int | None,
+    memory_bytes: int,
     cancelled: Callable[[], bool],
 ) -> ExitReport:
     job = {"options": asdict(options), "model": str(model.folder.absolute()), "timeout_s": timeout_s}
@@ -147,52 +172,55 @@ def _run_child(
         [sys.executable, "-m", "compilers.worker", str(work / "job.json")],
         log=log,
         timeout_s=timeout_s,
-        memory_bytes=memory_bytes or cache.default_memory_bytes(),
+        memory_bytes=memory_bytes,
         env=cache.child_environment() | {"OMP_NUM_THREADS": str(options.threads)},
         cancelled=cancelled,
     )
 
 
-def _ended(work: Path, report: ExitReport, log: Path, timeout_s: float) -> Failure:
-    """A child that did not come to an outcome of its own."""
-    try:
-        stage = (work / "stage.txt").read_text(encoding="utf-8")
-    except OSError:
-        stage = "compile"
-    if report.timed_out:
-        reason = f"took longer than {timeout_s:g} s"
-    elif report.over_memory:
-        reason = f"took more memory than allowed ({report.peak_rss_bytes >> 20} MiB)"
-    else:
-        code = report.returncode
-        ended = f"killed by signal {-code}" if code < 0 else f"exited with {code}"
-        reason = f"{ended}: {last_line(log)}"
-    return Failure(stage=stage, reason=reason, log=log)
+def _judged(work: Path, report: ExitReport, outcome: Any, log: Path, timeout_s: float) -> Skipped | Failure | None:
+    """What the child showed to be in the way; None when there is an artifact."""
+    if report.returncode != 0 or report.timed_out or report.over_memory or not isinstance(outcome, dict):
+        return failures.ended(work, report, log, timeout_s)
+    if "skipped" in outcome:
+        return Skipped(reason=outcome["skipped"])
+    return failures.from_outcome(outcome, log, work) if "failed" in outcome else None
 
 
 def _keep(
-    work: Path, final: Path, outcome: dict[str, Any], versions: Mapping[str, str], log: Path, damage: str | None
-) -> Artifact | Failure:
-    """Write the entry and rename it into place; the rename is what makes it exist."""
-    if "failed" in outcome and not outcome["final"]:
-        return Failure(stage=outcome["failed"], reason=outcome["reason"], log=log)
+    work: Path,
+    final: Path,
+    made: Skipped | Failure | None,
+    outcome: Any,
+    versions: Mapping[str, str],
+    log: Path,
+    damage: str | None,
+) -> Artifact | Skipped | Failure:
+    """Write the entry, where it would come out the same again, and rename it into place; the rename makes it exist."""
+    if made is not None and not (isinstance(made, Failure) and isinstance(outcome, dict) and outcome.get("final")):
+        return made
     folder = work / ARTIFACT
-    if "failed" in outcome:
+    if isinstance(made, Failure):
         shutil.rmtree(folder)
         folder.mkdir()
+        outcome |= {"operator": made.operator, "reduction": made.reduction}
     outcome["size_bytes"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     outcome["digest"] = cache.write_manifest(folder)
-    if "failed" not in outcome:
-        outcome["details"] = {**outcome["details"], "packages": dict(versions)}
+    if made is None:
+        outcome["details"] = {
+            **outcome["details"],
+            "packages": dict(versions),
+            "compile_peak_bytes": outcome["peak_bytes"],
+        }
     if log.exists():
         shutil.copyfile(log, work / _LOG)
     cache.write_json(work / _OUTCOME, outcome)
-    for leftover in ("job.json", "stage.txt"):
+    for leftover in ("job.json", "stage.txt", "reduce.json", reproduce.FACTS):
         (work / leftover).unlink(missing_ok=True)
     os.chmod(work, 0o755)  # a temporary folder is private; an entry may be read by a server of another user
     cache.publish(work, final)
-    if "failed" in outcome:
-        return _failure(outcome, log)
+    if made is not None:
+        return made
     built = _artifact(final, outcome, cached=False)
     if damage is not None:
         return replace(built, details={**built.details, "warning": f"rebuilt: the cached artifact was damaged ({damage})"})

@@ -102,6 +102,12 @@ def damage(folder: Path) -> str | None:
     return None
 
 
+def recorded_digest(folder: Path) -> str | None:
+    """The digest over all files of `folder` that its manifest gives."""
+    manifest = read_json(folder / MANIFEST)
+    return manifest.get("digest") if isinstance(manifest, dict) else None
+
+
 @contextmanager
 def building(final: Path) -> Iterator[Path]:
     """An empty folder beside `final`, removed at the end unless `publish` moved it."""

@@ -3,11 +3,14 @@
 A backend is one file, `backend_<name>.py`, with a class that satisfies `Backend`, and one line in `registry.py`. Both halves
 run in child processes of their own (`worker.py` for compile, the model server for load), so a backend may crash, leak or
 hang without harming anything but its own candidate. Its library is imported inside the methods, never at import time.
+
+A backend that can time its layers has a method `profile(artifact, model, threads, payload)` that returns them as `Layer`s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +24,22 @@ from harness.nouns import CompileOptions, ModelSpec
 
 class CannotCompile(Exception):
     """The backend cannot take this model; the message is the reason shown in the candidate's row."""
+
+
+class Unavailable(Exception):
+    """What the backend needs is not on this machine, as only trying could show; the candidate is skipped for this reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One step of a compiled model in one inference; `flops` by its operator's definition, None where that is not known."""
+
+    name: str
+    kind: str
+    time_ns: int
+    flops: int | None
+    fallen_back: bool
+    """Whether a reference implementation runs it, because no kernel was made for it."""
 
 
 class Session(Protocol):
@@ -48,6 +67,8 @@ class Backend(Protocol):
     """False for a backend without a model, whose outputs are not compared with the reference."""
     threads_matter: bool
     """Whether the artifact, and not only its loading, depends on the number of threads."""
+    reads_onnx: bool
+    """Whether it compiles model.onnx, so that a failure can be cut down to the smallest graph that shows it."""
 
     def why_not(self, model: ModelSpec, options: CompileOptions) -> str | None:
         """A reason to skip this model known without trying (no program, wrong precision), or None. Cheap, no imports."""

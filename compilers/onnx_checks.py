@@ -79,6 +79,12 @@ def nodes(model: Any) -> Iterator[Any]:
         yield from _nodes_of(function.node)
 
 
+def nodes_within(node: Any) -> Iterator[Any]:
+    """Every node of the graphs that `node` holds."""
+    for graph in _subgraphs(node):
+        yield from _nodes_of(graph.node)
+
+
 def _nodes_of(sequence: Any) -> Iterator[Any]:
     for node in sequence:
         yield node

@@ -5,6 +5,8 @@ It ends with 0 and `outcome.json` beside the job. `stage.txt` holds the stage it
 
 from __future__ import annotations
 
+import resource
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -15,11 +17,13 @@ from typing import Any
 import numpy as np
 
 from compilers import cache, parity, spec_io
-from compilers.interface import Backend, CannotCompile, Session
+from compilers.interface import Backend, CannotCompile, Session, Unavailable
 from compilers.precision import bar
 from compilers.registry import backend
 from harness.nouns import CompileOptions, ModelSpec
 from harness.supervise import die_with_parent
+
+_SPARE_BYTES = 64 << 20
 
 
 def main(argv: list[str]) -> int:
@@ -30,7 +34,12 @@ def main(argv: list[str]) -> int:
     try:
         outcome = _run(job, work)
     except CannotCompile as error:
-        outcome = {"failed": "compile", "reason": " ".join(str(error).split()), "final": True}
+        # A refusal on a full disk may be the disk's, so it is not remembered as the model's.
+        final = shutil.disk_usage(work).free > _SPARE_BYTES
+        outcome = {"failed": "compile", "reason": " ".join(str(error).split()), "final": final}
+    except Unavailable as error:
+        outcome = {"skipped": " ".join(str(error).split())}
+    outcome["peak_bytes"] = _peak_bytes()
     cache.write_json(work / "outcome.json", outcome)
     return 0
 
@@ -49,9 +58,18 @@ def _run(job: Mapping[str, Any], work: Path) -> dict[str, Any]:
         return {"failed": "compile", "reason": f"{options.backend} left no file", "final": False}
     _enter(work, "load")
     session = chosen.load(out, model, options.threads)
+    if job.get("trial"):
+        session.run(spec_io.read_payloads(folder)[0])
+        return {"compile_s": compile_s}
     _enter(work, "parity")
     judged = _compare(chosen, session, model, folder, options.precision, ends_s)
     return {"compile_s": compile_s, "details": details, **judged}
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process, or any child it waited for, held at a time."""
+    found = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return max(found) * 1024  # Linux counts in KiB
 
 
 def _enter(work: Path, stage: str) -> None:

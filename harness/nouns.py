@@ -119,6 +119,12 @@ class Failure:
     log: Path | None = None
     parity: Parity | None = None
     """How far off the outputs were, where that is what failed."""
+    operator: str | None = None
+    """The operators of the smallest graph that fails the same way, each with its node."""
+    reproducer: Path | None = None
+    """That graph, as an ONNX file."""
+    reduction: str | None = None
+    """How it was found, or why there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

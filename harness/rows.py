@@ -52,9 +52,7 @@ def _verdict(
     if isinstance(built, Skipped):
         return Status.SKIPPED, built.reason, None, None
     if failure is not None:
-        # Outputs that are wrong are a verdict with figures; anything else that failed is not.
-        status = Status.FAILED if failure.parity is None else Status.REJECTED
-        return status, failure.reason, failure.stage, None if failure.log is None else failure.log.name
+        return Status.FAILED, failure.reason, failure.stage, None if failure.log is None else failure.log.name
     unfinished = "the bench was stopped before its turn"
     if built is None:
         return Status.SKIPPED, unfinished, None, None
@@ -180,9 +178,8 @@ def _search(findings: Findings, name: str) -> dict[str, Any] | None:
 
 def _artifact(built: Built | None) -> dict[str, Any]:
     made = built if isinstance(built, Artifact) else None
-    parity = built.parity if isinstance(built, Artifact | Failure) else None
     return {
-        "parity": asdict(parity) if parity else None,
+        "parity": asdict(made.parity) if made else None,
         "compile_s": made.compile_s if made else None,
         "compile_cached": made.cached if made else None,
         "artifact_bytes": made.size_bytes if made else None,

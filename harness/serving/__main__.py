@@ -144,10 +144,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prepare(options)
         import dataclasses
 
-        from compilers.build import load_session, read_spec
+        from compilers.build import check_artifact, load_session, read_spec
         from compilers.registry import backend
 
         packages = backend(options.backend).packages
+        check_artifact(options.artifact)
         spec = read_spec(options.model_folder)
         if options.name is not None:
             spec = dataclasses.replace(spec, name=options.name)

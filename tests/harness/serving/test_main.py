@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from compilers.cache import write_manifest
 from compilers.spec_io import write_spec
 from tests.harness.serving.fake_models import IMAGE
 from tests.harness.serving.support import ROOT, start, wait_ready
@@ -19,6 +20,7 @@ def model(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
     write_spec(folder, IMAGE)
+    write_manifest(folder)
     return folder
 
 
