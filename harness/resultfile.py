@@ -26,12 +26,16 @@ def load(path: Path) -> dict[str, Any]:
     """
     path = path / "result.json" if path.is_dir() else path
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(path.read_bytes(), parse_constant=_refused)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}; {_GIVE}") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON ({error}); {_GIVE}") from error
     return checked(data, path)
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def checked(data: Any, path: Path) -> dict[str, Any]:

@@ -36,7 +36,7 @@ HEAVY = {
     "plotly": {
         "reports/shell.py",
         "reports/figures.py",
-        *(f"reports/plots_{kind}.py" for kind in ("autoscale", "cost", "latency", "load")),
+        *(f"reports/plots_{kind}.py" for kind in ("autoscale", "cost", "latency", "load", "runs")),
     },
     "ruptures": {"harness/steady.py"},
     "numba": {"harness/fleet/kernel.py"},

@@ -22,7 +22,7 @@ const pictures = (function () {
   function draw(plot, onPaper) {
     const figure = coloured(figures[plot.dataset.figure], "", getComputedStyle(root));
     for (const trace of figure.data) if (hidden.has(trace.legendgroup)) trace.visible = false;
-    if (onPaper) figure.layout.width = plot.closest("figure").matches(":first-child") ? 880 : 430;
+    if (onPaper) figure.layout.width = Number(plot.dataset.paperWidth) || (plot.closest("figure").matches(":first-child") ? 880 : 430);
     return Plotly.react(plot, figure.data, figure.layout, { displayModeBar: false, responsive: !onPaper, scrollZoom: false });
   }
 

@@ -27,6 +27,7 @@ def test_load_reads_the_stored_result() -> None:
         (b'{"schema": "1"}', "no schema"),
         (b'{"schema": 1}', "lacks run, model, environment, candidates"),
         (b'{"schema": 1, "run": {}, "model": {}, "environment": {}, "candidates": null}', "lacks candidates"),
+        (b'{"schema": 1, "run": {}, "model": {}, "environment": {}, "candidates": [NaN]}', "NaN is no number of JSON"),
         (b"[]", "no schema"),
         (b"[" * 99_999, "JSON"),
     ],
