@@ -195,10 +195,10 @@ cli.add_command(report)
 @cli.command()
 @click.option("--json", "as_json", is_flag=True)
 def doctor(as_json: bool) -> None:
-    """What this machine offers: cores, lanes, backends that work, and what is missing for the others."""
-    from harness.commands import lists
+    """What this machine offers, what could spoil its figures, and what each backend and feature still needs."""
+    from harness.commands import doctor as command
 
-    raise SystemExit(lists.doctor(as_json=as_json))
+    raise SystemExit(command.doctor(as_json=as_json))
 
 
 @cli.command()

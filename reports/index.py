@@ -82,12 +82,10 @@ def view(folder: str, entries: Sequence[Entry]) -> View:
     groups = grouped(known)
     drawn = [group for group in groups if len(group) > 1]
     notes = cells.Notes()
-    models = {read.text(entry.result, "model", "name") for entry in known}
-    claim = f"{_count(len(known), 'run')} of {_count(len(models), 'model')}"
     unreadable = sorted((entry for entry in entries if entry.result is None), key=lambda entry: entry.name)
     return View(
         title=f"{text.name(folder)} – Loadstone runs",
-        claim=claim + (f", and {_count(len(unreadable), 'folder')} that cannot be read" if unreadable else ""),
+        claim=claim(entries),
         folder=text.clean(folder, 200),
         rows=tuple(_row(entry, notes) for entry in known),
         notes=tuple(notes.reasons),
@@ -98,6 +96,14 @@ def view(folder: str, entries: Sequence[Entry]) -> View:
             Entry(name=text.name(entry.name), reason=text.clean(entry.reason or summary.NOT_ENOUGH)) for entry in unreadable
         ),
     )
+
+
+def claim(entries: Sequence[Entry]) -> str:
+    """How many runs of how many models there are, and how many folders hold none that can be read."""
+    known = [entry for entry in entries if entry.result is not None]
+    models = {read.text(entry.result, "model", "name") for entry in known}
+    said, unread = f"{_count(len(known), 'run')} of {_count(len(models), 'model')}", len(entries) - len(known)
+    return said + (f", and {_count(unread, 'folder')} that cannot be read" if unread else "")
 
 
 def to_json(entries: Sequence[Entry]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ PURE = (
     *(f"catalogue/{name}" for name in ("nouns", "processors", "reading", "choose", "pricelist")),
     "ranking",
     "comparison",
+    "checkup",
     "cost",
     "scaling",
     "experiment",

@@ -1,21 +1,16 @@
-"""The commands that list: models, profiles, and what this machine offers."""
+"""The commands that list: models and profiles."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
-from compilers import registry
-from compilers.cache import default_cache
 from compilers.models import MODELS
-from harness import environment, lanes
 from harness.depth import DEPTHS
 from loadprofiles import registry as load_registry
 from loadprofiles.profilefile import ProfileFile
@@ -77,32 +72,6 @@ def _defaults(found: ProfileFile) -> dict[str, Any]:
         "requests": found.requests,
     }
     return {key: value for key, value in figures.items() if value is not None}
-
-
-def doctor(*, as_json: bool) -> int:
-    """Cores, lanes, disk and which backends can work here."""
-    cores = environment.usable_cores()
-    plan = lanes.plan_lanes(cores, 1, None)
-    cache = default_cache()
-    cache.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = [
-        {"what": "cores", "found": str(len(cores)), "means": f"{len(plan.lanes)} lane(s) of one server core and one load core"},
-        {"what": "memory", "found": f"{psutil.virtual_memory().total / 1e9:.1f} GB", "means": ""},
-        {"what": "artifact cache", "found": f"{shutil.disk_usage(cache).free / 1e9:.1f} GB free", "means": str(cache)},
-        {
-            "what": "C++ compiler",
-            "found": shutil.which("g++") or "missing",
-            "means": "inductor and tvm need one (apt install g++)",
-        },
-    ]
-    if plan.why_screening:
-        rows[0]["means"] = f"screening only: {plan.why_screening}"
-    for name in (*registry.DEFAULT_BACKENDS, "null"):
-        missing = [package for package in registry.backend(name).packages if environment.version(package) is None]
-        found = "missing " + ", ".join(missing) if missing else "ready"
-        versions = ", ".join(f"{package} {environment.version(package)}" for package in registry.backend(name).packages)
-        rows.append({"what": f"backend {name}", "found": found, "means": "" if missing else versions})
-    return print_rows(rows, rows, as_json=as_json)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]], *, as_json: bool, note: str = "") -> int:

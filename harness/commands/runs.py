@@ -63,7 +63,7 @@ def index(folder: Path, out: Path | None, *, as_json: bool) -> int:
         shown.now("reading the runs")
         entries = [_entry(path, file) for path in inside]
         written = write_into(file.parent, file.name, index_page.render(folder.resolve().name, entries))
-    _say(indexing.to_json(entries), [indexing.view(folder.name, entries).claim], written, as_json=as_json)
+    _say(indexing.to_json(entries), [indexing.claim(entries)], written, as_json=as_json)
     return 0
 
 

@@ -23,7 +23,7 @@ TAGS = ALLOWED | {"h4"}
 
 def runs(*results: dict[str, Any]) -> list[Run]:
     return [
-        Run(letter="ABCDEF"[place], name=each.get("run", {}).get("id") or "x", result=each, link="./x/report.html")
+        Run(letter="ABCDEF"[place], name=(each.get("run") or {}).get("id") or "x", result=each, link="./x/report.html")
         for place, each in enumerate(results)
     ]
 
