@@ -30,15 +30,16 @@ def compare(paths: Sequence[Path], out: Path | None, *, as_json: bool) -> int:
     if len(paths) > MOST_RUNS:
         raise UsageError(f"{len(paths)} runs are too many for one comparison (at most {MOST_RUNS}); see report --index FOLDER")
     places = [path.resolve() for path in paths]
-    twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
+    folders = [_folder(place) for place in places]
+    twice = next((path for path, folder in zip(paths, folders, strict=True) if folders.count(folder) > 1), None)
     if twice is not None:
         raise UsageError(f"{twice} is given twice; a run differs from itself in nothing")
-    file = out or _folder(places[0]).parent / "comparison.html"
+    file = out or folders[0].parent / "comparison.html"
     with display() as shown:
         shown.now("comparing")
         runs = [
-            Run(letter=chr(ord("A") + place), name=_folder(path).name, result=_result(path), link=_link(_folder(path), file))
-            for place, path in enumerate(places)
+            Run(letter=chr(ord("A") + number), name=folder.name, result=_result(path), link=_link(folder, file))
+            for number, (path, folder) in enumerate(zip(places, folders, strict=True))
         ]
         found = comparison.compare(runs)
         written = write_into(file.parent, file.name, comparison_page.render(runs, found))
