@@ -19,6 +19,7 @@ import click
 
 from harness import cli_values
 from harness.cli_autoscale import autoscale
+from harness.cli_gate import gate
 from harness.cli_instances import instances
 from harness.cli_report import report
 from harness.cli_single import compile, serve
@@ -187,6 +188,7 @@ def load(
 
 
 cli.add_command(autoscale)
+cli.add_command(gate)
 
 
 cli.add_command(report)

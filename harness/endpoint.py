@@ -101,6 +101,8 @@ def serve(
             log=log,
             cpus=cpus,
             pass_fds=(listener.fileno(),),
+            # Another interpreter must find its own packages, not those of this checkout.
+            env={"PYTHONPATH": ""} if candidate.python else None,
         )
     try:
         return _await_ready(child, port, ready_file, deadline_s, cancelled)
@@ -115,7 +117,7 @@ def _command(
     candidate: Candidate, artifact: Artifact, model_folder: Path, cpus: Sequence[int], fd: int, ready_file: Path
 ) -> list[str]:
     return [
-        sys.executable,
+        *([candidate.python, "-P"] if candidate.python else [sys.executable]),
         "-m",
         "harness.serving",
         f"--backend={candidate.options.backend}",
@@ -126,6 +128,7 @@ def _command(
         f"--cpus={','.join(str(cpu) for cpu in cpus)}",
         f"--threads={candidate.options.threads}",
         f"--workers={candidate.workers}",
+        *([f"--extra-work={candidate.extra_work:.6g}"] if candidate.extra_work else []),
         f"--ready-file={ready_file}",
         "--die-with-parent",
     ]

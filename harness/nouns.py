@@ -91,6 +91,10 @@ class Candidate:
     options: CompileOptions
     instance: InstanceType
     workers: int = 1
+    extra_work: float = 0.0
+    """What its server works on top of every inference, as a share of that inference's time; only a canary's does."""
+    python: str = ""
+    """The interpreter that runs its server, with the packages installed there; empty: this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,6 +183,12 @@ def _by_change_points(medians: NDArray[np.float64], rates: NDArray[np.float64] |
     return replace(known, verdict=kind, begins=begins)
 
 
+def levels(series: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[Change, ...]]:
+    """The level of every element of a series of logarithms, and where it changed; at least 6 elements."""
+    found, changes, _ = _levels(series)
+    return found, changes
+
+
 def noise(series: NDArray[np.float64]) -> float:
     """Standard deviation from one window to the next, by the median absolute difference: a step or a few outliers in the
     series do not raise it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +47,11 @@ class GeneratorProof:
 class Workbench:
     """`build` compiles a candidate, `serve` starts its server on CPUs and checks its first answer, `generator` starts a load
     generator on CPUs, `meter` starts metering, `prove_generator` measures what a generator can do against a null
-    server."""
+    server, `pause` lets so many seconds pass."""
 
     build: Callable[[Candidate, PreparedModel, Path, Cancelled], Artifact | Skipped | Failure]
     serve: Callable[[Candidate, Artifact, Path, RequestSet, Sequence[int], Path, Cancelled], Endpoint | Failure]
     generator: Callable[[Sequence[int], Path], LoadGenerator]
     meter: Callable[[Watched], Meter]
     prove_generator: Callable[[LoadGenerator, Sequence[Path], Sequence[int], Path, Cancelled], GeneratorProof]
+    pause: Callable[[float], None] = time.sleep

@@ -81,7 +81,7 @@ def bench(request: BenchRequest, out: Path, *, as_json: bool, workbench: Workben
     with cancellable() as cancelled, showing() as display:
         prepared = _prepare(request, display, cancelled)
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        folder = _fresh(out / f"{stamp}-{_slug(prepared.spec.name)}")
+        folder = fresh(out / f"{stamp}-{slug(prepared.spec.name)}")
         store = Store(folder)
         try:
             store.put("request", _REQUEST.dump_python(request, mode="json"))
@@ -239,7 +239,7 @@ def cancellable() -> Iterator[Cancelled]:
             signal.signal(number, handler)
 
 
-def _fresh(folder: Path) -> Path:
+def fresh(folder: Path) -> Path:
     """`folder`, or the first of folder-2, folder-3 … that does not exist."""
     candidate, number = folder, 1
     while candidate.exists():
@@ -248,5 +248,5 @@ def _fresh(folder: Path) -> Path:
     return candidate
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60] or "model"

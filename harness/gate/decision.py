@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 from harness.gate.paired import Comparison, Gaps, compare, holm, p_below
+from harness.gate.pooled import Pooled
 
 ALPHA = 0.01
 """Of the family of metrics in the first run."""
@@ -45,13 +46,17 @@ class Metric:
     higher_is_better: bool = False
 
 
+Evidence = Gaps | Pooled | str
+"""Of one metric: the gap of each pair, the pooled slices of both versions, or why it could not be measured."""
+
 METRICS = (
     Metric(name="p50_ms", threshold=0.03),
     Metric(name="p95_ms", threshold=0.05),
     Metric(name="throughput_per_s", threshold=0.03, higher_is_better=True),
     Metric(name="start_s", threshold=0.10),
+    Metric(name="p99_ms", threshold=0.10),
 )
-"""The primary metrics of one candidate, judged as one family."""
+"""The metrics of one candidate, judged as one family; p99 from pooled slices, where they hold enough requests for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,34 +87,45 @@ def gaps(metric: Metric, baseline: Sequence[float], tonight: Sequence[float]) ->
     return np.asarray((-1 if metric.higher_is_better else 1) * np.log(after / before), dtype=np.float64)
 
 
-def judge(pairs: Mapping[Metric, Gaps | str], rng: np.random.Generator) -> tuple[Finding, ...]:
-    """The findings on one candidate's metrics; a string in place of gaps is why a metric could not be measured."""
-    compared: dict[str, Comparison] = {
-        metric.name: compare(found, rng)
-        for metric, found in pairs.items()
-        if not isinstance(found, str) and found.size >= MIN_PAIRS
-    }
-    adjusted = holm({name: each.p_worse for name, each in compared.items()})
+def judge(pairs: Mapping[Metric, Evidence], rng: np.random.Generator) -> tuple[Finding, ...]:
+    """The findings on one candidate's metrics."""
+    seen = {metric: _compared(found, rng) for metric, found in pairs.items()}
+    compared = {metric: each for metric, each in seen.items() if isinstance(each, Comparison)}
+    adjusted = holm({metric.name: each.p_worse for metric, each in compared.items()})
     findings = []
-    for metric, found in pairs.items():
-        if isinstance(found, str):
-            findings.append(_invalid(metric, found))
-        elif metric.name not in compared:
-            findings.append(_invalid(metric, f"{found.size} pairs are too few, {MIN_PAIRS} are needed"))
+    for metric, each in seen.items():
+        if isinstance(each, str):
+            findings.append(_invalid(metric, each))
         else:
-            shown = p_below(found, math.log1p(metric.threshold), rng)
-            findings.append(_finding(metric, compared[metric.name], adjusted[metric.name], shown, len(compared)))
+            shown = _shown_below(pairs[metric], math.log1p(metric.threshold), rng)
+            findings.append(_finding(metric, each, adjusted[metric.name], shown, len(compared)))
     return tuple(findings)
 
 
-def confirmed(first: Finding, again: Gaps | str, rng: np.random.Generator) -> Finding:
+def _compared(found: Evidence, rng: np.random.Generator) -> Comparison | str:
+    """What the evidence says, or why it says nothing."""
+    if isinstance(found, str):
+        return found
+    if found.size < MIN_PAIRS:
+        return f"{found.size} pairs are too few, {MIN_PAIRS} are needed"
+    try:
+        return found.compare(rng) if isinstance(found, Pooled) else compare(found, rng)
+    except ValueError as error:
+        return str(error)
+
+
+def _shown_below(found: Evidence, limit: float, rng: np.random.Generator) -> float:
+    assert not isinstance(found, str)
+    return found.p_below(limit, rng) if isinstance(found, Pooled) else p_below(found, limit, rng)
+
+
+def confirmed(first: Finding, again: Evidence, rng: np.random.Generator) -> Finding:
     """The finding after a second run with fresh seeds: a regression stands only if it shows there too."""
     if first.verdict is not Verdict.REGRESSION:
         return first
-    if isinstance(again, str) or again.size < MIN_PAIRS:
-        said = again if isinstance(again, str) else f"{again.size} pairs are too few"
-        return replace(first, verdict=Verdict.INVALID, reason=f"the confirming run has no figure: {said}")
-    second = compare(again, rng)
+    second = _compared(again, rng)
+    if isinstance(second, str):
+        return replace(first, verdict=Verdict.INVALID, reason=f"the confirming run has no figure: {second}")
     seen = f"{math.expm1(second.gap):+.1%}"
     if second.gap > 0 and second.p_worse < CONFIRM_ALPHA:
         return replace(first, reason=f"{first.reason}; confirmed at {seen}")

@@ -8,6 +8,7 @@ gives an exact test (Fisher, 1935); the statistic is a trimmed mean, so that one
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,7 @@ def compare(gaps: Gaps, rng: np.random.Generator) -> Comparison:
     """Everything about one metric's gaps, shape (pairs,), at least 2 and finite."""
     if gaps.ndim != 1 or gaps.size < 2 or not np.isfinite(gaps).all():
         raise ValueError(f"a comparison needs at least two finite gaps, got {gaps.size}")
-    signs = _signs(gaps.size, rng)
+    signs = patterns(gaps.size, rng)
     # The bounds try a dozen true gaps each; a fifth of the patterns places them to a small share of their width.
     few = signs if len(signs) <= BOUND_DRAWS else signs[rng.choice(len(signs), BOUND_DRAWS, replace=False)]
     return Comparison(
@@ -62,7 +63,7 @@ def compare(gaps: Gaps, rng: np.random.Generator) -> Comparison:
 
 def p_below(gaps: Gaps, threshold: float, rng: np.random.Generator) -> float:
     """One-sided probability of gaps so far below `threshold` if the true gap were `threshold`: small shows non-inferiority."""
-    return _p_above(threshold - gaps, _signs(gaps.size, rng))
+    return _p_above(threshold - gaps, patterns(gaps.size, rng))
 
 
 def holm(p_values: dict[str, float]) -> dict[str, float]:
@@ -75,7 +76,7 @@ def holm(p_values: dict[str, float]) -> dict[str, float]:
     return adjusted
 
 
-def _signs(pairs: int, rng: np.random.Generator) -> Gaps:
+def patterns(pairs: int, rng: np.random.Generator) -> Gaps:
     """Sign patterns, shape (patterns, pairs), the observed one among them: every pattern once, or random ones."""
     if pairs <= EXACT_PAIRS:
         bits = np.arange(2**pairs)[:, None] >> np.arange(pairs) & 1
@@ -92,18 +93,25 @@ def _p_above(gaps: Gaps, signs: Gaps) -> float:
 
 
 def _bound(gaps: Gaps, signs: Gaps, side: int) -> float:
-    """The upper (side 1) or lower (side -1) end of the two-sided 95 % interval, by turning the test round: the farthest true
-    gap that the data do not contradict. With too few pairs to contradict anything it is infinite."""
-    if 1 / len(signs) > 0.025:
-        return side * math.inf
+    """The upper (side 1) or lower (side -1) end of the two-sided 95 % interval of the gap."""
     turned = side * gaps
     inside = float(trimmed_mean(turned))
-    reach = float(np.ptp(gaps)) + 1e-12
-    outside = inside + reach
+    return reach(
+        lambda true: _p_above(side * true - turned, signs), side * inside, float(np.ptp(gaps)) + 1e-12, side, len(signs)
+    )
+
+
+def reach(p_value: Callable[[float], float], inside: float, width: float, side: int, tried: int) -> float:
+    """An end of the two-sided 95 % interval, by turning a test round: the farthest true gap on that `side` of `inside` that the
+    data do not contradict (`p_value` of it above 2.5 %), to a small share of `width`, within which it lies. With too few sign
+    patterns `tried` to contradict anything it is infinite."""
+    if 1 / tried > 0.025:
+        return side * math.inf
+    outside = inside + side * width
     for _ in range(14):
         middle = (inside + outside) / 2
-        if _p_above(middle - turned, signs) > 0.025:
+        if p_value(middle) > 0.025:
             inside = middle
         else:
             outside = middle
-    return side * outside
+    return outside

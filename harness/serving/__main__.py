@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -34,6 +35,9 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--artifact", required=True, type=Path, metavar="DIR", help="the compiled model")
     model.add_argument("--model-folder", required=True, type=Path, metavar="DIR", help="the folder with the model's spec")
     model.add_argument("--name", help="serve under this name instead of the spec's")
+    model.add_argument(
+        "--extra-work", type=float, default=0.0, metavar="SHARE", help="work this share of each inference's time on top"
+    )
     add_server_options(parser)
     return parser
 
@@ -146,9 +150,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         from compilers.build import check_artifact, load_session, read_spec
         from compilers.registry import backend
+        from harness.serving.extra_work import ExtraWork
 
         packages = backend(options.backend).packages
         check_artifact(options.artifact)
+        if not 0 <= options.extra_work < math.inf:
+            raise UsageError(f"--extra-work {options.extra_work}: a share of 0 or more")
         spec = read_spec(options.model_folder)
         if options.name is not None:
             spec = dataclasses.replace(spec, name=options.name)
@@ -156,7 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UsageError(f"--name {spec.name}: a model's name is part of its URL and has no slash")
 
         def load() -> Session:
-            return load_session(options.backend, options.artifact, options.model_folder, options.threads)
+            session = load_session(options.backend, options.artifact, options.model_folder, options.threads)
+            return ExtraWork(session, options.extra_work) if options.extra_work else session
 
         serve_model(options, spec, load, backend=options.backend, packages=packages)
 

@@ -4,10 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.gate.decision import METRICS, Finding, Metric, Verdict, confirmed, gaps, judge, overall
+from harness.gate.pooled import pool
 
-P50, P95, THROUGHPUT, START = METRICS
+P50, P95, THROUGHPUT, START, P99 = METRICS
 
 
 def rng() -> np.random.Generator:
@@ -92,3 +95,34 @@ def test_a_family_is_corrected_together() -> None:
     assert alone.p is not None
     assert family[0].p is not None
     assert family[0].p > alone.p
+
+
+def test_a_figure_that_is_none_makes_its_metric_invalid() -> None:
+    broken = noise()
+    broken[3] = math.nan
+    assert one(P50, broken).verdict is Verdict.INVALID
+    assert confirmed(one(P50, noise(0.06)), broken, rng()).verdict is Verdict.INVALID
+
+
+def test_the_pooled_tail_is_judged_in_the_same_family() -> None:
+    draws = np.random.default_rng(6)
+    slices = [[5 + draws.exponential(1.0, 200) for _ in range(12)] for _ in range(2)]
+    slower = [1.3 * each for each in slices[1]]
+    found = judge({P50: noise(), P99: pool(slices[0], slices[1])}, rng())
+    assert [each.metric for each in found] == ["p50_ms", "p99_ms"]
+    assert one(P99, pool(slices[0], slower)).verdict is Verdict.REGRESSION
+    assert one(P99, pool(slices[0][:4], slower[:4])).verdict is Verdict.INVALID
+
+
+@given(
+    st.dictionaries(st.sampled_from(METRICS), st.one_of(st.text(max_size=3), st.lists(st.floats(), max_size=14)), max_size=5)
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_is_not_measured_never_passes(found: dict[Metric, str | list[float]]) -> None:
+    """Reasons, too few pairs, and figures that are none: each metric that is any of these is invalid, and so is the night."""
+    evidence = {metric: np.array(each) if isinstance(each, list) else each for metric, each in found.items()}
+    findings = judge(evidence, rng())
+    wrong = [each for each in evidence.values() if isinstance(each, str) or each.size < 8 or not np.isfinite(each).all()]
+    assert sum(finding.verdict is Verdict.INVALID for finding in findings) == len(wrong)
+    if wrong or not evidence:
+        assert overall(findings) is Verdict.INVALID

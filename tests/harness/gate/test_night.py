@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.gate.decision import METRICS, Metric, Verdict
-from harness.gate.night import Measured, Night, hold
+from harness.gate.night import Measured, Night, hold, hold_together
 
 NOISE = Path(__file__).parents[4] / "shared" / "data" / "noise"
 P50 = METRICS[0]
@@ -52,6 +53,37 @@ def test_a_metric_that_vanishes_between_runs_is_invalid() -> None:
         return {}
 
     assert hold(measure, seed=0).verdict is Verdict.INVALID
+
+
+def test_several_comparisons_share_runs_and_each_gets_only_what_it_needs() -> None:
+    asked: list[tuple[tuple[str, ...], int]] = []
+    shifts = {"tonight": 0.0, "twin": 0.0, "canary": 0.06}
+
+    def measure(arms: Sequence[str], pairs: int, seed: int) -> dict[str, Measured]:
+        asked.append((tuple(arms), seed))
+        rng = np.random.default_rng(seed)
+        return {arm: {P50: rng.normal(math.log1p(shifts[arm]), 0.01, pairs)} for arm in arms}
+
+    nights = hold_together(measure, list(shifts), seed=4)
+    assert asked == [(("tonight", "twin", "canary"), 4), (("canary",), 6)]
+    assert {arm: night.verdict for arm, night in nights.items()} == {
+        "tonight": Verdict.PASS,
+        "twin": Verdict.PASS,
+        "canary": Verdict.REGRESSION,
+    }
+    assert [night.runs for night in nights.values()] == [1, 1, 2]
+
+
+def test_an_arm_that_vanishes_is_invalid() -> None:
+    nights = hold_together(lambda arms, pairs, seed: {}, ["tonight"], seed=0)
+    assert nights["tonight"].verdict is Verdict.INVALID
+
+
+def test_what_could_not_be_measured_is_not_extended() -> None:
+    def measure(pairs: int, seed: int) -> Measured:
+        return {P50: np.random.default_rng(seed).normal(0.02, 0.08, pairs), METRICS[1]: "the server died"}
+
+    assert hold(measure, seed=0).runs == 1
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""The gate's outputs: its document in, JUnit, Markdown, page and terminal out. They decide nothing."""
