@@ -1,10 +1,12 @@
 # The one door for people and CI. Each target does its own set-up, once, and again only when the dependencies changed.
 #   make bench MODEL=resnet50 [PROFILE=smoke|quick|full] [ARGS="--slo 'p99<100ms' …"]
+#   make gate MODEL=resnet50 BASELINE=baseline [ARGS="--candidates ort@local-1 …"]
 # make hides exit codes; call .venv/bin/loadstone itself where they matter.
 
 PYTHON ?= python3.11
 MODEL ?= resnet50
 PROFILE ?= quick
+BASELINE ?= baseline
 ARGS ?=
 # For example PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" to get the CPU build of torch from its makers.
 PIP_ARGS ?=
@@ -16,7 +18,7 @@ RUN_STAMP := $(VENV)/.run-stamp
 DEV_STAMP := $(VENV)/.dev-stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench smoke test quicktest slow lint format perf perf-peers clean
+.PHONY: help setup bench gate test quicktest slow lint format perf perf-peers clean
 
 help:  ## show these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,8 +28,8 @@ setup: $(DEV_STAMP)  ## everything for running and developing, in .venv
 bench: $(RUN_STAMP)  ## compile, serve, load, rank and price MODEL; leaves runs/<time>-<model>/report.html
 	@$(BIN)/loadstone bench $(MODEL) --profile $(PROFILE) $(ARGS)
 
-smoke: $(RUN_STAMP)  ## the same in two minutes: does everything work?
-	@$(BIN)/loadstone bench $(MODEL) --profile smoke $(ARGS)
+gate: $(RUN_STAMP)  ## compare tonight's MODEL with the version accepted in BASELINE (loadstone gate promote accepts one)
+	@$(BIN)/loadstone gate $(MODEL) --baseline $(BASELINE) $(ARGS)
 
 test: $(DEV_STAMP)  ## the tests, with real models, servers, load and browser (about 20 minutes)
 	$(BIN)/python -m pytest -m "not e2e and not slow" -n auto --dist loadfile $(ARGS)

@@ -15,7 +15,7 @@ from harness.errors import Interrupted, UsageError
 from harness.nouns import Artifact, Candidate, Failure
 from harness.supervise import Child
 
-_POLL_S = 0.02
+_POLL_S = 0.005
 _LOOPBACK = "127.0.0.1"
 
 

@@ -5,6 +5,7 @@ The kernel's counters are read once a second and their differences kept. Linux o
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -44,6 +45,8 @@ class Watched:
     server_pid: int
     server_cpus: tuple[int, ...]
     lane_cpus: tuple[int, ...]
+    other_server_pids: tuple[int, ...] = ()
+    """Servers that take turns with the first on its CPUs; what they use is no foreign use."""
     generator_pid: int | None = None
     generator_cpus: tuple[int, ...] = ()
 
@@ -60,8 +63,9 @@ class ResourceMeter:
 
     def start(self) -> ResourceMeter:
         watched = self._watched
-        self._reader = Reader([pid for pid in (watched.server_pid, watched.generator_pid) if pid is not None])
-        self._cpu_before = _process_cpu_s(watched.server_pid)
+        servers = (watched.server_pid, *watched.other_server_pids)
+        self._reader = Reader([pid for pid in (*servers, watched.generator_pid) if pid is not None])
+        self._cpu_before = _servers_cpu_s(watched)
         self._first = self._last = self._reader.read()
         self._edges = [self._first.monotonic_ns]
         self._thread.start()
@@ -71,7 +75,7 @@ class ResourceMeter:
         self._ended.set()
         self._thread.join()
         self._sample_memory()
-        after, cpu_after, watched = self._reader.read(), _process_cpu_s(self._watched.server_pid), self._watched
+        after, cpu_after, watched = self._reader.read(), _servers_cpu_s(self._watched), self._watched
         if after.monotonic_ns - self._last.monotonic_ns >= _SHORTEST_S * 1e9:
             self._keep(after)
         wall_s = (after.monotonic_ns - self._first.monotonic_ns) / 1e9
@@ -90,6 +94,7 @@ class ResourceMeter:
         )
 
     def _watch(self) -> None:
+        _give_way()
         due = time.monotonic() + _PERIOD_S
         while not self._ended.wait(max(0.0, due - time.monotonic())):
             self._keep(self._reader.read())
@@ -119,7 +124,8 @@ def interval(
     in ns. `cpu_pressure` is the time in which some task waited for a CPU, less what server and generator waited themselves.
     """
     wall_s = (after.monotonic_ns - before.monotonic_ns) / 1e9
-    server = _process(before, after, families.get(watched.server_pid, ()))
+    servers = (watched.server_pid, *watched.other_server_pids)
+    server = _process(before, after, [member for pid in servers for member in families.get(pid, ())])
     generator = _process(before, after, families.get(watched.generator_pid or -1, ()))
     waited_s = (server.wait_s if server else 0.0) + (generator.wait_s if generator else 0.0)
     pressure = {name: _grown(before.pressure_us[name], after.pressure_us[name]) for name in after.pressure_us}
@@ -205,6 +211,19 @@ def _grown(before: int | None, after: int | None) -> int | None:
 
 def _per(amount: float | None, unit: float) -> float | None:
     return None if amount is None else amount / unit
+
+
+def _give_way() -> None:
+    """Have this thread take no CPU from what it watches: a reading can wait for an idle moment."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    except OSError:
+        pass  # not allowed here, or no such thing: then it reads at once
+
+
+def _servers_cpu_s(watched: Watched) -> float | None:
+    known = [_process_cpu_s(pid) for pid in (watched.server_pid, *watched.other_server_pids)]
+    return None if any(each is None for each in known) else sum(each for each in known if each is not None)
 
 
 def _process_cpu_s(pid: int) -> float | None:

@@ -21,17 +21,17 @@ from loadprofiles.expectation import fault
 from loadprofiles.monitor import Monitor
 from loadprofiles.plan import Plan, Reply
 from loadprofiles.poller import Poller
+from loadprofiles.pool import Pool
 from loadprofiles.recorder import Recorder
 from loadprofiles.samples import ABSENT_NS, DROPPED, FAILED, SUCCEEDED, UNDRAINED
 from loadprofiles.timer import Loop, Timer
-from loadprofiles.transport import Connection, resolve
+from loadprofiles.transport import Connection
 
 _NS_PER_S = 1_000_000_000
 _LEAD_NS = 50_000_000
 _LEAD_PER_ARRIVAL_NS = 200
 """Between opening the connections and the first request: for setting the timers and turning offsets into instants."""
 
-_CONNECT_TIMEOUT_S = 3.0
 _BATCH = 32
 """Requests sent in one turn of the loop before replies get theirs."""
 
@@ -59,11 +59,16 @@ class Engine:
             # Arrays of machine integers: the longest schedule as Python's own would take a gigabyte.
             self._order = array("H", np.load(plan.order).astype(np.uint16).tobytes())
             self._offsets = np.empty(0, np.int64) if plan.arrivals is None else np.load(plan.arrivals)
+            self._targets = None if plan.targets is None else np.load(plan.targets).astype(np.uint8).tobytes()
             self._changes = _changes(plan)
         except (OSError, ValueError) as error:
             raise InfrastructureError(f"cannot open the load plan's files: {error}") from error
         if len(self._order) < max(1, len(self._offsets)) or max(self._order, default=0) >= len(bodies):
             raise UsageError("the load plan's payload order does not cover its arrivals with the bodies it has")
+        if self._targets is not None and (
+            len(self._targets) != len(self._offsets) or max(self._targets, default=0) > len(plan.also)
+        ):
+            raise UsageError("the load plan's targets do not cover its arrivals with the ports it has")
         if np.any(np.diff(self._offsets) < 0):
             raise UsageError("the load plan's arrivals are not in order")
         try:
@@ -76,14 +81,11 @@ class Engine:
         self._limit_ns = None if plan.stop_after is None else round(plan.stop_after.limit_ms * 1e6)
         self._violations_left = 0 if plan.stop_after is None else plan.stop_after.count
         self._most = math.inf if plan.requests is None else plan.requests
-        self._keep = plan.expect_body == "json"
         self._next = 0
         self._busy: dict[Connection, None] = {}  # in the order sent, so that the first is the oldest
-        self._idle: list[Connection] = []
         self._resting_users = self._leaving_users = 0
         self._area_ns = self._area_at_ns = 0
         self._max_in_flight = self._typical_ns = 0
-        self._opened = 0
         self._errors: Counter[str] = Counter()
         self._window_end_ns = self._drain_end_ns = self._done_ns = 0
         self._dispatched_all = self._stopped_early = self._over = False
@@ -93,20 +95,12 @@ class Engine:
     def start(self) -> None:
         """Open all connections, blocking, and set the timers. Raises InfrastructureError when the server cannot be reached."""
         plan = self._plan
-        self._buffer = Connection.buffer()
+        self._pool = Pool(self._loop, plan, self._ended)
         try:
-            self._address = resolve(plan.host, plan.port)
-            for _ in range(plan.connections):
-                connection = Connection(self._loop, self._address, self._buffer, self._ended, keep=self._keep)
-                self._idle.append(connection)
-                connection.connect_now(_CONNECT_TIMEOUT_S)
-        except OSError as error:
-            self._close_all()
+            self._pool.open()
+        except InfrastructureError:
             self._recorder.close()
-            where = f"{plan.host}:{plan.port}"
-            raise InfrastructureError(
-                f"cannot open connection {len(self._idle) or 1} of {plan.connections} to {where}: {error.strerror or error}"
-            ) from error
+            raise
         lead_ns = _LEAD_NS + len(self._offsets) * _LEAD_PER_ARRIVAL_NS
         self._start_ns = self._area_at_ns = self._done_ns = time.monotonic_ns() + lead_ns
         self._due = array("q", (self._offsets + self._start_ns).tobytes())
@@ -133,7 +127,7 @@ class Engine:
             cpu_peak=self._monitor.cpu_peak,
             loop_lag_p99_ms=self._monitor.lag_p99_ms(),
             run_queue_wait_s=self._monitor.waited_s,
-            connections_opened_in_window=self._opened,
+            connections_opened_in_window=self._pool.opened,
             max_in_flight=self._max_in_flight,
             in_flight_integral_ns=self._area_ns,
             locust_requests=0,
@@ -148,13 +142,11 @@ class Engine:
         self._monitor.close()
         self._dispatcher.close()
         self._poller.close()
-        self._close_all()
+        self._pool.close()
+        for connection in list(self._busy):
+            connection.close()
         self._recorder.close()
         self._finished()
-
-    def _close_all(self) -> None:
-        for connection in [*self._idle, *self._busy]:
-            connection.close()
 
     # Sending.
 
@@ -183,7 +175,7 @@ class Engine:
                 self._recorder.add(due[at], ABSENT_NS, ABSENT_NS, -1, -1, 0, self._order[at], 0, DROPPED)
                 self._violation()
             else:
-                self._send(due[at], now, self._order[at])
+                self._send(due[at], now, self._order[at], self._targets[at] if self._targets else 0)
             at += 1
             now = time.monotonic_ns()
         if at < len(due) and not self._stopped_early:
@@ -215,13 +207,8 @@ class Engine:
         self._next += 1
         return self._send(now, now, self._order[(self._next - 1) % len(self._order)])
 
-    def _send(self, due: int, now: int, payload: int) -> None:
-        fresh = not self._idle
-        if fresh:
-            connection = Connection(self._loop, self._address, self._buffer, self._ended, keep=self._keep)
-            self._opened += 1
-        else:
-            connection = self._idle.pop()
+    def _send(self, due: int, now: int, payload: int, target: int = 0) -> None:
+        connection, fresh = self._pool.take(target)
         connection.due_ns, connection.sent_ns, connection.payload = due, now, payload
         in_flight = len(self._busy)
         self._area_ns += in_flight * (now - self._area_at_ns)
@@ -250,13 +237,13 @@ class Engine:
 
     def _ended(self, connection: Connection) -> None:
         if not connection.busy:
-            self._idle.remove(connection)
+            self._pool.forget(connection)
             return
         now = time.monotonic_ns()
         error = connection.error or fault(self._plan, connection)
         self._account(connection, now, FAILED if error else SUCCEEDED, error)
         if connection.open:
-            self._idle.append(connection)
+            self._pool.give_back(connection)
         if self._dispatched_all:
             self._all_dispatched(now)
         elif self._plan.users is not None:

@@ -45,6 +45,10 @@ class Plan:
     """Opened before the window; at least `in_flight_cap` or `users`, so that no request ever waits for one."""
     arrivals: str | None = None
     """.npy int64, sorted: offsets from the start, ns."""
+    also: tuple[int, ...] = ()
+    """Other ports of the host, whose servers share an open loop with `port`; each has `connections` of its own."""
+    targets: str | None = None
+    """.npy uint8: whom each arrival asks, 0 for `port`, k for the k-th of `also`; None: all ask `port`."""
     in_flight_cap: int | None = None
     """A request due while this many are unanswered is dropped, and counted."""
     users: int | None = None
@@ -77,6 +81,8 @@ class Plan:
         if needed is None or not 1 <= needed <= self.connections:
             raise UsageError(f"a load plan for {needed} requests at a time cannot run on {self.connections} connections")
         self._check_ends()
+        if (self.targets is None) != (not self.also) or (self.also and self.arrivals is None):
+            raise UsageError("a load plan with other ports needs arrivals, and a target for each of them")
         if not self.bodies:
             raise UsageError("a load plan needs at least one request body")
         if min(self.duration_s, self.request_timeout_s) <= 0 or self.drain_timeout_s < 0:
@@ -121,6 +127,7 @@ class Plan:
             data = json.loads(line)
             stop = data.pop("stop_after", None)
             data["bodies"] = tuple(data["bodies"])
+            data["also"] = tuple(data.get("also", ()))
             return cls(**data, stop_after=None if stop is None else StopRule(**stop))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UsageError(f"not a load plan: {error}") from error

@@ -71,7 +71,7 @@ class Connection:
     __slots__ = (
         "_address", "_buffer", "_complete", "_connecting", "_ended", "_framed", "_kept", "_loop", "_parser", "_reader",
         "_started", "_surplus", "_unsent", "_view", "_writer", "body", "body_bytes", "busy", "compute_us", "due_ns", "error",
-        "open", "payload", "queue_us", "sent_ns", "sock", "status",
+        "open", "payload", "queue_us", "sent_ns", "sock", "status", "target",
     )  # fmt: skip
 
     def __init__(
@@ -89,7 +89,7 @@ class Connection:
         self._unsent: memoryview | None = None
         self._connecting = False
         self.open, self.busy = True, False
-        self.due_ns = self.sent_ns = self.payload = 0
+        self.due_ns = self.sent_ns = self.payload = self.target = 0
         self._forget()
         self.sock = socket.socket(address.family, socket.SOCK_STREAM)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -70,6 +70,7 @@ PURE = (
     "phases",
     "depth",
     "lanes",
+    *(f"gate/{name}" for name in ("creep", "decision", "night", "paired", "pooled", "result", "schedule", "selftest")),
     *(f"fleet/{name}" for name in ("policies", "demand", "service", "kernel", "servers", "nouns", "simulate", "sweep")),
     *(f"decision/{name}" for name in ("options", "pareto", "fleets", "demandmap", "changes", "sensitivity", "decide")),
     "rates",

@@ -27,10 +27,10 @@ from harness.errors import MeasurementInvalid, UsageError
 from harness.gate import baseline as baselines
 from harness.gate import history, interpreter, measure, result, schedule, selftest
 from harness.gate.baseline import Accepted, Baseline
-from harness.gate.measure import Load, Version
+from harness.gate.measure import Version
 from harness.gate.night import PAIRS, hold_together
 from harness.gate.result import CandidateNight
-from harness.gate.schedule import BASELINE, CANARY, TONIGHT, TWIN
+from harness.gate.schedule import BASELINE, CANARY, MOST_APART, SLICE_S, TONIGHT, TWIN, Load
 from harness.gate.stage import stage
 from harness.nouns import Artifact, Candidate
 from harness.progress import Display
@@ -171,11 +171,19 @@ class _Night:
                     f"{accepted.id}: the baseline answers {seen.closed_per_s:.4g}/s tonight, so it is loaded with {rate:.4g}/s "
                     f"instead of {accepted.rate_per_s:.4g}/s; absolute figures start a new series"
                 )
-            load = Load(rate_per_s=rate, open_s=schedule.slice_s(rate, self._asked.slice_s))
+            now = Version(candidate=base, artifact=after)
+            slower = seen.closed_per_s / measure.look(now, f"{accepted.id}-tonight", bay, setting).closed_per_s
+            load = Load(
+                rate_per_s=rate,
+                closed_per_s=seen.closed_per_s,
+                slice_s=self._asked.slice_s or SLICE_S,
+                slower=min(max(1.0, slower), MOST_APART),
+                faster=min(max(1.0, 1 / slower), MOST_APART),
+            )
             share = _canary_share(seen)
             versions = {
                 BASELINE: then,
-                TONIGHT: Version(candidate=base, artifact=after),
+                TONIGHT: now,
                 TWIN: then,
                 CANARY: replace(then, candidate=replace(then.candidate, extra_work=share)),
             }
@@ -197,7 +205,7 @@ def _canary_share(seen: measure.Look) -> float:
 
 def _expect(shown: Display, load: Load, left: int, versions: int) -> None:
     """About how long the run still takes, for whoever watches."""
-    each_s = versions * (load.open_s + load.closed_s + measure.WARM_S + 1.5)
+    each_s = load.block_s(versions) + versions * (measure.WARM_S + 0.7)
     shown.expect({f"block {number}": each_s for number in range(left)})
 
 

@@ -10,7 +10,6 @@ Nothing is ever overwritten: accepting another version adds to all of these. The
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
@@ -26,12 +25,12 @@ from pydantic import TypeAdapter, ValidationError
 from compilers import cache, spec_io
 from compilers.spec_io import PreparedModel
 from harness.errors import InfrastructureError, MeasurementInvalid, UsageError
+from harness.gate import signed
 from harness.nouns import Artifact, CompileOptions, Parity
 
 SCHEMA = 1
 LOG, BASELINES, ARTIFACTS = "promotions.jsonl", "baselines", "artifacts"
 RECORD, MODEL = "baseline.json", "model"
-_FIRST = "0" * 64
 HARDWARE = ("cpu_model", "cpu_isa", "cpu_flags_digest", "arch", "cpus", "cores")
 """Of the environment: what compiled code and its speed depend on beyond software."""
 
@@ -109,42 +108,24 @@ def promote(folder: Path, baseline: Baseline, model: PreparedModel, artifacts: M
             "model": baseline.name,
             "candidates": [accepted.id for accepted in baseline.candidates],
             "record": cache.file_digest(work / RECORD),
-            "model_files": cache.read_json(work / MODEL / cache.MANIFEST)["digest"],  # type: ignore[index]
+            "model_files": _sealed(work / MODEL),
         }
         if not cache.publish(work, place):
             raise UsageError(f"{place} exists; promote again in a second")
-    _sign(folder / LOG, line)
+    signed.append(folder / LOG, line)
 
 
 def promotions(folder: Path) -> list[dict[str, Any]]:
     """The log, oldest first. Raises UsageError when there is no baseline, MeasurementInvalid when the log was altered."""
-    path = folder / LOG
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"{folder} holds no baseline ({error.strerror}: {LOG}); accept one: loadstone gate promote --baseline DIR MODEL"
-        ) from error
-    lines, before = [], _FIRST
-    for number, raw in enumerate(text.split(b"\n"), start=1):
-        if not raw.strip():
-            continue
-        line = _parsed(raw)
-        if line is None and number == text.count(b"\n") + 1:
-            break  # torn by a crash: that promotion was never signed off
-        if line is None or line.get("previous") != before:
-            raise MeasurementInvalid(
-                f"{path}, line {number}: it is damaged or was altered since it was signed off; restore the file from a copy"
-            )
+    lines = signed.read(folder / LOG)
+    for number, line in enumerate(lines, start=1):
         if line.get("schema") != SCHEMA:
             raise UsageError(
-                f"{path}, line {number}: schema {line.get('schema')!r}, this version reads {SCHEMA}; use the loadstone "
+                f"{folder / LOG}, line {number}: schema {line.get('schema')!r}, this version reads {SCHEMA}; use the loadstone "
                 "that wrote it, or promote anew into another folder"
             )
-        before = hashlib.sha256(raw).hexdigest()
-        lines.append(line)
     if not lines:
-        raise UsageError(f"{path} is empty; accept a baseline: loadstone gate promote MODEL --baseline {folder}")
+        raise UsageError(f"{folder} holds no baseline; accept one: loadstone gate promote MODEL --baseline {folder} -m WHY")
     return lines
 
 
@@ -172,8 +153,7 @@ def artifact(folder: Path, accepted: Accepted) -> Artifact:
     """The stored artifact, every file of it checked. Raises MeasurementInvalid when it is not what was accepted."""
     path = (folder / ARTIFACTS / accepted.digest).absolute()
     damage = cache.damage(path) if path.is_dir() else "it is missing"
-    manifest = cache.read_json(path / cache.MANIFEST)
-    if damage is None and manifest["digest"] != accepted.digest:  # type: ignore[index]
+    if damage is None and _sealed(path) != accepted.digest:
         damage = "its digest is another's"
     if damage is not None:
         raise MeasurementInvalid(f"the baseline's artifact of {accepted.id} is damaged: {path}: {damage}; promote one anew")
@@ -196,11 +176,10 @@ def given_artifact(path: Path, accepted: Accepted) -> Artifact:
     damage = cache.damage(folder) if folder.is_dir() else "no such folder"
     if damage is not None:
         raise UsageError(f"--artifact {accepted.id}={path}: {damage}; give a folder that `loadstone compile` left")
-    manifest = cache.read_json(folder / cache.MANIFEST)
     size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
     return Artifact(
         path=folder,
-        digest=str(manifest["digest"]),  # type: ignore[index]
+        digest=str(_sealed(folder)),
         size_bytes=size,
         compile_s=accepted.compile_s,
         parity=accepted.parity,
@@ -231,11 +210,16 @@ def _read(folder: Path, line: Mapping[str, Any]) -> Baseline:
 
 def _check_model(folder: Path, digest: object) -> None:
     damage = cache.damage(folder) if folder.is_dir() else "it is missing"
-    manifest = cache.read_json(folder / cache.MANIFEST)
-    if damage is None and manifest["digest"] != digest:  # type: ignore[index]
+    if damage is None and _sealed(folder) != digest:
         damage = "its digest is another's"
     if damage is not None:
         raise MeasurementInvalid(f"the baseline's model is damaged: {folder}: {damage}; promote a baseline anew")
+
+
+def _sealed(folder: Path) -> str | None:
+    """The digest in a folder's manifest."""
+    manifest = cache.read_json(folder / cache.MANIFEST)
+    return manifest.get("digest") if isinstance(manifest, dict) else None
 
 
 def _check_figures(path: Path, baseline: Baseline) -> None:
@@ -269,33 +253,6 @@ def _keep_model(place: Path, prepared: Path) -> None:
             shutil.copyfile(prepared / name, place / name)
     shutil.copytree(prepared / spec_io.PAYLOADS, place / spec_io.PAYLOADS)
     cache.write_manifest(place)
-
-
-def _sign(path: Path, line: Mapping[str, Any]) -> None:
-    """Append to the log; whoever signs holds it."""
-    with path.open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        kept = file.read()
-        raws = [raw for raw in kept.split(b"\n") if raw.strip()]
-        if kept and not kept.endswith(b"\n"):
-            if _parsed(raws[-1]) is None:
-                raws.pop()
-                file.truncate(len(kept) - len(kept.rpartition(b"\n")[2]))  # a promotion that was never signed off
-            else:
-                file.write(b"\n")
-        before = hashlib.sha256(raws[-1]).hexdigest() if raws else _FIRST
-        file.write(json.dumps({**line, "previous": before}).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _parsed(raw: bytes) -> dict[str, Any] | None:
-    try:
-        line = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    return line if isinstance(line, dict) else None
 
 
 def _write(path: Path, text: str) -> None:

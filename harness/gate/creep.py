@@ -7,10 +7,10 @@ is sure of it and the difference is worth a word.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from harness import steady
@@ -31,7 +31,7 @@ class Creep:
     since: int
 
 
-def look(values: Sequence[float], *, higher_is_better: bool) -> Creep | None:
+def look(values: ArrayLike, *, higher_is_better: bool) -> Creep | None:
     """The largest lasting worsening of a series, one figure a night; None when there is none or the series is too short."""
     logs = (-1 if higher_is_better else 1) * np.log(np.asarray(values, dtype=float))
     if logs.size < FEWEST_NIGHTS:

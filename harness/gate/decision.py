@@ -26,6 +26,7 @@ PASS_ALPHA = 0.05
 """Of claiming that nothing as large as the threshold changed."""
 MIN_PAIRS = 8
 """With fewer, eight sign patterns and a family of five could not reach p = 0.01 even in the clearest case."""
+LARGEST_GAP = math.log(1e6)
 
 
 class Verdict(StrEnum):
@@ -108,6 +109,8 @@ def _compared(found: Evidence, rng: np.random.Generator) -> Comparison | str:
         return found
     if found.size < MIN_PAIRS:
         return f"{found.size} pairs are too few, {MIN_PAIRS} are needed"
+    if not isinstance(found, Pooled) and np.abs(found).max() > LARGEST_GAP:
+        return "the figures of a pair differ a million times over: one of them is none"
     try:
         return found.compare(rng) if isinstance(found, Pooled) else compare(found, rng)
     except ValueError as error:

@@ -1,8 +1,7 @@
-"""The measuring of one candidate's night: servers of all versions side by side on the same CPUs, one of them loaded at a time.
+"""The measuring of one candidate's night: servers of all versions side by side on the same CPUs, one of them asked at a time.
 
-Every block starts them afresh, because a restart moves a server's speed a little: so each pair of slices is a replicate of its
-own, and the starts are measured on the way. A slice is a closed loop (throughput), then an open one (latency) under the
-schedule and payloads that all versions of the block get.
+Every block starts them afresh, because a restart moves a server's speed a little: so each block's pair is a replicate of its
+own, and the starts are measured on the way. Within a block the versions take turns (`schedule`), and all get the same requests.
 """
 
 from __future__ import annotations
@@ -14,29 +13,27 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness import measurement as measuring
 from harness import observe
 from harness.drive import Bay, Driver, Setting
 from harness.errors import MeasurementInvalid
+from harness.gate import block as blocks
 from harness.gate import schedule
-from harness.gate.decision import METRICS, Evidence, gaps
+from harness.gate.block import Slice
+from harness.gate.decision import METRICS, Evidence, Metric, gaps
 from harness.gate.night import Measured
 from harness.gate.pooled import pool
-from harness.gate.schedule import BASELINE
+from harness.gate.schedule import BASELINE, Load
 from harness.nouns import Artifact, Candidate, Failure, LoadProfile
-from harness.records import CLOSED, RunRecord
+from harness.records import CLOSED
 from harness.statistics import nearest_rank, samples_needed
 from harness.visit import server_cpus
-from loadprofiles.samples import SUCCEEDED, Samples
+from loadprofiles.samples import SUCCEEDED
 
 PAUSES_S = (1.0, 5.0)
-"""Before an invalid slice is repeated for the first and the second time, which is the last: what disturbed it may pass."""
-WARM_S = 0.5
-OPEN = "open"
+"""Before an invalid block is repeated for the first and the second time, which is the last: what disturbed it may pass."""
+WARM_S = 0.3
 P50, P95, THROUGHPUT, START, P99 = METRICS
-_KINDS = (CLOSED, OPEN)
 _LOOK_WARM_S, _LOOK_S = 1.0, 2.0
 
 
@@ -58,40 +55,18 @@ class Look:
     start_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """The load of every slice."""
-
-    rate_per_s: float
-    open_s: float
-
-    @property
-    def closed_s(self) -> float:
-        return schedule.CLOSED_SHARE * self.open_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
-    """What one slice of one version showed; a lost request counts as infinitely slow."""
-
-    latencies_ms: NDArray[np.float64]
-    throughput_per_s: float
-    start_s: float
-
-    def quantile_ms(self, p: float) -> float:
-        return float(np.sort(self.latencies_ms)[nearest_rank(self.latencies_ms.size, p) - 1])
-
-
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """Everything measured on one version tonight, and what it took."""
+    """Everything measured on one candidate tonight, and what it took."""
 
     runs: list[dict[str, list[Slice]]] = field(default_factory=list)
-    """The slices of each version, run by run."""
-    slices_run: int = 0
+    """The slices of each version, block by block, run by run."""
+    blocks: int = 0
+    """With those that were repeated."""
     repeated: list[str] = field(default_factory=list)
-    """Why a slice was repeated, for each time one was."""
+    """Why a block was repeated, for each time one was."""
     warnings: dict[str, int] = field(default_factory=dict)
+    """What was said of blocks that count, and of how many."""
 
     def side_by_side(self, arm: str) -> tuple[list[Slice], list[Slice]]:
         """The slices of the baseline and of `arm`, of the runs in which both were measured."""
@@ -119,67 +94,57 @@ class Bench:
     def measure(self, arms: Sequence[str], pairs: int, seed: int) -> dict[str, Measured]:
         """The metrics of each arm against the baseline, over `pairs` blocks.
 
-        Raises MeasurementInvalid, with the reason, when a server fails or a slice stays invalid, and Interrupted.
+        Raises MeasurementInvalid, with the reason, when a server fails or a block stays invalid, and Interrupted.
         """
         slices: dict[str, list[Slice]] = {arm: [] for arm in (BASELINE, *arms)}
         for block in range(pairs):
-            self._setting.now(f"gate {self._name}: block {block + 1} of {pairs}, baseline and {', '.join(arms)}")
             self._expect(pairs - block, len(slices))
-            for arm, found in self._block(schedule.order(block, (BASELINE, *arms)), seed, block).items():
+            self._setting.now(f"gate {self._name}: block {block + 1} of {pairs}, baseline and {', '.join(arms)}")
+            for arm, found in self._block(tuple(slices), seed, block).items():
                 slices[arm].append(found)
         self.seen.runs.append(slices)
         return {arm: metrics(slices[BASELINE], slices[arm]) for arm in arms}
 
-    def _block(self, order: Sequence[str], seed: int, block: int) -> dict[str, Slice]:
+    def _block(self, arms: Sequence[str], seed: int, block: int) -> dict[str, Slice]:
+        """Start all versions, in an order of the block's own, and let them take turns."""
+        name = f"{self._name}-run{seed - self._setting.seed + 1}-{block + 1:02d}"
         with ExitStack() as stack:
-            drivers = {}
-            for arm in order:
-                drivers[arm] = serving(stack, self._versions[arm], self._file(seed, block, arm), self._bay, self._setting)
+            drivers: dict[str, Driver] = {}
+            for arm in schedule.order(block, arms):
+                drivers[arm] = serving(stack, self._versions[arm], f"{name}-{arm}", self._bay, self._setting)
             for driver in drivers.values():
-                _discarded(driver, WARM_S, 0)
-            return {arm: self._slice(arm, drivers[arm], seed, block) for arm in order}
+                _discarded(driver, WARM_S)
+            return self._turns({arm: drivers[arm] for arm in arms}, name, seed, block)
 
-    def _file(self, seed: int, block: int, arm: str) -> str:
-        return f"{self._name}-run{seed - self._setting.seed + 1}-{block + 1:02d}-{arm}"
-
-    def _slice(self, arm: str, driver: Driver, seed: int, block: int) -> Slice:
-        """Both loops of a version; each is repeated when it is invalid."""
-        closed, fast = self._valid(arm, driver, self._profile(CLOSED, seed, block), block)
-        _, samples = self._valid(arm, driver, self._profile(OPEN, seed, block), block)
-        seconds = observe.measurement(closed, fast, self._setting.generator_capacity_per_s).achieved_per_s
-        return Slice(
-            latencies_ms=_latencies_ms(samples), throughput_per_s=seconds or math.nan, start_s=driver.endpoint.cold.start_s
-        )
-
-    def _profile(self, kind: str, seed: int, block: int) -> LoadProfile:
-        drawn = schedule.seed(self._setting.seed, seed, block, _KINDS.index(kind))
-        if kind == CLOSED:
-            users = self._versions[BASELINE].candidate.workers
-            return LoadProfile(arrivals="closed", duration_s=self._load.closed_s, seed=drawn, users=users)
-        return LoadProfile(arrivals="poisson", duration_s=self._load.open_s, seed=drawn, rate_per_s=self._load.rate_per_s)
-
-    def _valid(self, arm: str, driver: Driver, profile: LoadProfile, block: int) -> tuple[RunRecord, Samples]:
+    def _turns(self, drivers: Mapping[str, Driver], name: str, seed: int, block: int) -> dict[str, Slice]:
+        """One valid load over all versions; an invalid one is repeated."""
+        setting, endpoints = self._setting, [driver.endpoint for driver in drivers.values()]
+        turns = schedule.turns(self._load, len(drivers), block, seed, len(setting.requests.bodies))
+        cpus = server_cpus(self._versions[BASELINE].candidate, self._bay)
         why = ""
-        for attempt in range(1 + len(PAUSES_S)):
-            if why:
-                self._setting.now(f"gate {self._name}: block {block + 1}, {_SAID[arm]}, again: {why}")
-            self.seen.slices_run += 1
-            number = 10 * _KINDS.index(CLOSED if profile.arrivals == "closed" else OPEN) + attempt
-            run = driver.drive(profile.arrivals, profile, number)
-            samples, verdict = driver.samples(run), driver.verdict(run)
-            lost = measuring.counts(samples).lost
-            if verdict.valid and not lost:
+        for attempt, pause_s in enumerate((*PAUSES_S, None)):
+            self.seen.blocks += 1
+            run = blocks.drive(turns, endpoints, cpus, self._bay, setting, f"{name}-{attempt}")
+            samples = blocks.read(run, setting)
+            verdict = blocks.verdict(run, samples, setting)
+            found = dict(
+                zip(drivers, blocks.slices(run, samples, turns, [each.cold.start_s for each in endpoints]), strict=True)
+            )
+            lost = [f"{_SAID[arm]} did not answer {each.lost} requests well" for arm, each in found.items() if each.lost]
+            dead = [arm for arm, driver in drivers.items() if not driver.endpoint.alive()]
+            if verdict.valid and not lost and not dead:
                 for warning in verdict.warnings:
                     self.seen.warnings[warning] = self.seen.warnings.get(warning, 0) + 1
-                return run, samples
-            driver.discard(run)
-            if not driver.endpoint.alive():
-                raise MeasurementInvalid(f"the server of {_SAID[arm]} {driver.endpoint.how_it_ended()}")
-            why = verdict.reasons[0] if verdict.reasons else f"{lost} of {len(samples)} requests were not answered well"
-            if attempt < len(PAUSES_S):
-                self._setting.workbench.pause(PAUSES_S[attempt])
-                self.seen.repeated.append(f"{_SAID[arm]}: {why}")
-        raise MeasurementInvalid(f"a slice of {_SAID[arm]} stayed invalid after {len(PAUSES_S)} repetitions: {why}")
+                return found
+            (setting.folder / run.samples).unlink()
+            if dead:
+                raise MeasurementInvalid(f"the server of {_SAID[dead[0]]} {drivers[dead[0]].endpoint.how_it_ended()}")
+            why = lost[0] if lost else verdict.reasons[0]
+            if pause_s is not None:
+                setting.now(f"gate {self._name}: block {block + 1} again: {why}")
+                self.seen.repeated.append(why)
+                setting.workbench.pause(pause_s)
+        raise MeasurementInvalid(f"a block stayed invalid after {len(PAUSES_S)} repetitions: {why}")
 
 
 _SAID = {
@@ -189,41 +154,36 @@ _SAID = {
     schedule.CANARY: "the canary",
 }
 
+_OF_A_SLICE: dict[Metric, Callable[[Slice], float]] = {
+    P50: lambda each: each.quantile_ms(0.5),
+    P95: lambda each: each.quantile_ms(0.95),
+    THROUGHPUT: lambda each: each.throughput_per_s,
+    START: lambda each: each.start_s,
+}
+
 
 def metrics(baseline: Sequence[Slice], other: Sequence[Slice]) -> Measured:
     """The evidence on each metric from the slices of two versions, pair by pair."""
-    found: dict[str, Callable[[Slice], float]] = {
-        P50.name: lambda each: each.quantile_ms(0.5),
-        P95.name: lambda each: each.quantile_ms(0.95),
-        THROUGHPUT.name: lambda each: each.throughput_per_s,
-        START.name: lambda each: each.start_s,
-    }
-    measured: dict[object, Evidence] = {}
-    for metric in METRICS[:4]:
+    measured: dict[Metric, Evidence] = {}
+    for metric, value in _OF_A_SLICE.items():
         try:
-            value = found[metric.name]
             measured[metric] = gaps(metric, [value(each) for each in baseline], [value(each) for each in other])
         except ValueError as error:
             measured[metric] = str(error)
     tail = pool([each.latencies_ms for each in baseline], [each.latencies_ms for each in other])
     if tail.n >= samples_needed(tail.quantile):
         measured[P99] = tail
-    return measured  # type: ignore[return-value]
+    return measured
 
 
 def figures(slices: Sequence[Slice]) -> dict[str, float | None]:
     """Each metric's own figure: the median over the slices, p99 over all their requests; None where it cannot be had."""
     if not slices:
         return {metric.name: None for metric in METRICS}
+    values = {metric.name: median(value(each) for each in slices) for metric, value in _OF_A_SLICE.items()}
     pooled = np.sort(np.concatenate([each.latencies_ms for each in slices]))
     enough = pooled.size >= samples_needed(0.99)
-    values = {
-        P50.name: median(each.quantile_ms(0.5) for each in slices),
-        P95.name: median(each.quantile_ms(0.95) for each in slices),
-        THROUGHPUT.name: median(each.throughput_per_s for each in slices),
-        START.name: median(each.start_s for each in slices),
-        P99.name: float(pooled[nearest_rank(pooled.size, 0.99) - 1]) if enough else math.nan,
-    }
+    values[P99.name] = float(pooled[nearest_rank(pooled.size, 0.99) - 1]) if enough else math.nan
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
@@ -242,10 +202,10 @@ def serving(stack: ExitStack, version: Version, name: str, bay: Bay, setting: Se
 
 def look(version: Version, name: str, bay: Bay, setting: Setting) -> Look:
     """A short look at one version. Raises MeasurementInvalid when it does not answer, and Interrupted."""
-    setting.now(f"gate {name}: a look at the baseline")
+    setting.now(f"gate {name}: a look")
     with ExitStack() as stack:
         driver = serving(stack, version, f"{name}-look", bay, setting)
-        _discarded(driver, _LOOK_WARM_S, 0)
+        _discarded(driver, _LOOK_WARM_S)
         profile = LoadProfile(arrivals="closed", duration_s=_LOOK_S, seed=setting.seed, users=version.candidate.workers)
         run = driver.drive(CLOSED, profile, 1)
         samples = driver.samples(run)
@@ -253,7 +213,7 @@ def look(version: Version, name: str, bay: Bay, setting: Setting) -> Look:
         per_s = observe.measurement(run, samples, setting.generator_capacity_per_s).achieved_per_s
         good = samples[samples["outcome"] == SUCCEEDED]
         if not per_s or not len(good):
-            raise MeasurementInvalid(f"{name} answered no request well; see {setting.folder / 'logs'}")
+            raise MeasurementInvalid(f"the server {name} answered no request well; see {setting.folder / 'logs'}")
         known = good["compute_us"][good["compute_us"] > 0]
         return Look(
             closed_per_s=per_s,
@@ -263,11 +223,6 @@ def look(version: Version, name: str, bay: Bay, setting: Setting) -> Look:
         )
 
 
-def _discarded(driver: Driver, seconds: float, number: int) -> None:
+def _discarded(driver: Driver, seconds: float) -> None:
     profile = LoadProfile(arrivals="closed", duration_s=seconds, seed=0, users=1)
-    driver.discard(driver.drive(CLOSED, profile, number))
-
-
-def _latencies_ms(samples: Samples) -> NDArray[np.float64]:
-    ms = (samples["done_ns"] - samples["due_ns"]) / 1e6
-    return np.where(samples["outcome"] == SUCCEEDED, ms, np.inf)
+    driver.discard(driver.drive(CLOSED, profile, 0))

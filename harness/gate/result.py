@@ -11,8 +11,9 @@ from harness.gate import measure, schedule
 from harness.gate.baseline import Accepted, Baseline, hardware
 from harness.gate.decision import METRICS, Finding, Verdict, overall
 from harness.gate.history import NIGHT
-from harness.gate.measure import Load, Seen
+from harness.gate.measure import Seen
 from harness.gate.night import Night
+from harness.gate.schedule import Load
 from harness.gate.selftest import SelfTest
 
 SCHEMA = 1
@@ -125,11 +126,11 @@ def _candidate(found: CandidateNight) -> dict[str, Any]:
         "extended": tonight.extended if tonight else None,
         "rate_per_s": found.load.rate_per_s if found.load else None,
         "rate_is_the_baselines": found.kept_rate,
-        "slice_s": found.load.open_s if found.load else None,
-        "slices": seen.slices_run,
+        "slice_s": found.load.slice_s if found.load else None,
+        "blocks": seen.blocks,
         "repeated": len(seen.repeated),
         "repeated_why": sorted(set(seen.repeated))[:_MOST_WARNINGS],
-        "warnings": [f"{text} (in {count} slices)" for text, count in warnings],
+        "warnings": [f"{text} (in {count} blocks)" for text, count in warnings],
         "duration_s": found.duration_s,
         "metrics": _metrics(tonight, seen, schedule.TONIGHT),
         "self_test": {

@@ -74,10 +74,14 @@ class FakeGenerator:
             if self._left < 0:
                 raise Interrupted("interrupted")
         server = self._servers[plan.port]
-        server.runs += 1
+        for port in (plan.port, *plan.also):
+            self._servers[port].runs += 1
         order = np.load(plan.order)
         rng = np.random.default_rng([plan.port, server.runs])
-        samples = self._open(plan, server, rng) if plan.arrivals else self._closed(plan, server, rng)
+        if plan.targets:
+            samples = self._in_turns(plan, rng)
+        else:
+            samples = self._open(plan, server, rng) if plan.arrivals else self._closed(plan, server, rng)
         samples["payload"] = order[np.arange(len(samples)) % len(order)] if len(samples) else 0
         sample_files.write(Path(plan.samples), samples)
         return self._reply(plan, samples)
@@ -85,8 +89,19 @@ class FakeGenerator:
     def close(self) -> None:
         pass
 
+    def _in_turns(self, plan: Plan, rng: np.random.Generator) -> Samples:
+        """Several servers, each with a queue of its own."""
+        due, targets = np.load(str(plan.arrivals)) + self._clock_ns, np.load(str(plan.targets))
+        samples = np.zeros(len(due), RECORD)
+        for index, port in enumerate((plan.port, *plan.also)):
+            own = np.flatnonzero(targets == index)
+            samples[own] = self._queue(due[own], self._servers[port], rng)
+        return samples
+
     def _open(self, plan: Plan, server: FakeServer, rng: np.random.Generator) -> Samples:
-        due = np.load(str(plan.arrivals)) + self._clock_ns
+        return self._queue(np.load(str(plan.arrivals)) + self._clock_ns, server, rng)
+
+    def _queue(self, due: np.ndarray, server: FakeServer, rng: np.random.Generator) -> Samples:
         service = (server.service_ms(rng, len(due)) * 1e6).astype(np.int64)
         done, free = np.empty(len(due), np.int64), 0
         for i, at in enumerate(due):

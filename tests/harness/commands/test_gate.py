@@ -17,17 +17,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compilers import intake
+from compilers import cache, intake
 from harness import environment
 from harness.commands import gate as gating
 from harness.commands.gate import GateRequest, gate, past
 from harness.commands.gate_promote import PromoteRequest, promote
 from harness.errors import Interrupted, LoadstoneError, MeasurementInvalid, UsageError
 from harness.gate import baseline as baselines
-from harness.gate import history, interpreter
+from harness.gate import history, interpreter, signed
 from harness.nouns import Candidate, Failure
 from tests.harness.fakes import FakeServer, fake_model
-from tests.harness.gate.world import GateWorld, on, steady, world
+from tests.harness.gate.world import SERVICE_MS, GateWorld, on, steady, world
 
 ORT = ("ort@local-1",)
 SCHEMA = json.loads((Path(gating.__file__).parents[1] / "data" / "gate.schema.json").read_text(encoding="utf-8"))
@@ -113,7 +113,7 @@ def test_too_much_noise_is_inconclusive_after_twice_the_pairs(tmp_path: Path) ->
     scattered = np.random.default_rng(3)
 
     def slower(candidate: Candidate, accepted: bool) -> float:
-        return 1.0 if accepted else float(scattered.normal(1.015, 0.04))
+        return 1.0 if accepted else float(scattered.normal(1.02, 0.07))
 
     code, document = hold(world(slower=slower), tmp_path)
     assert (code, document["verdict"]) == (4, "inconclusive")
@@ -131,19 +131,7 @@ def test_a_canary_that_is_missed_makes_the_night_invalid(tmp_path: Path) -> None
 
 def test_a_baseline_that_fails_against_itself_makes_the_night_invalid(tmp_path: Path) -> None:
     accept(world(), tmp_path)
-    made = world()
-    real = made._start
-
-    def twin_is_slower(
-        candidate: Candidate, artifact: Any, folder: Path, requests: Any, cpus: Any, log: Path, cancelled: Any
-    ) -> Any:
-        served = real(candidate, artifact, folder, requests, cpus, log, cancelled)
-        if log.stem.endswith("twin"):
-            once = served.server.service_ms
-            served.server.service_ms = lambda rng, n: 1.06 * once(rng, n)
-        return served
-
-    made._start = twin_is_slower  # type: ignore[method-assign]
+    made = world(instead=lambda arm, accepted: steady(1.06 * SERVICE_MS) if arm == "twin" else None)
     code, document = hold(made, tmp_path)
     assert code == 3
     assert "the baseline failed against itself" in document["candidates"][0]["reason"]
@@ -163,23 +151,13 @@ def test_a_candidate_that_vanished_never_passes_and_the_others_are_measured(tmp_
 @pytest.mark.parametrize(
     ("server", "said"),
     [
-        (FakeServer(service_ms=lambda rng, n: np.full(n, 5.0), fail_share=0.2), "were not answered well"),
-        (FakeServer(service_ms=lambda rng, n: np.full(n, 5.0), dies_after_runs=2), "killed by SIGSEGV"),
+        (FakeServer(service_ms=lambda rng, n: np.full(n, 5.0), fail_share=0.2), "requests well"),
+        (FakeServer(service_ms=lambda rng, n: np.full(n, 5.0), dies_after_runs=1), "killed by SIGSEGV"),
     ],
 )
 def test_a_server_that_fails_or_dies_never_passes(tmp_path: Path, server: FakeServer, said: str) -> None:
     accept(world(), tmp_path)
-    made = world()
-    real = made._start
-
-    def start(candidate: Candidate, artifact: Any, *more: Any) -> Any:
-        served = real(candidate, artifact, *more)
-        if "artifacts" not in artifact.path.parts:
-            served.server = replace(server, runs=0)
-            made._ports[served.port] = served.server
-        return served
-
-    made._start = start  # type: ignore[method-assign]
+    made = world(instead=lambda arm, accepted: None if accepted else server)
     code, document = hold(made, tmp_path)
     assert code == 3
     assert said in document["candidates"][0]["reason"]
@@ -191,7 +169,7 @@ def test_an_invalid_slice_is_repeated_twice_and_no_more(tmp_path: Path) -> None:
     made = world(steal_share=0.4)
     code, document = hold(made, tmp_path)
     assert code == 3
-    assert "stayed invalid after 2 repetitions: the hypervisor took" in document["candidates"][0]["reason"]
+    assert "a block stayed invalid after 2 repetitions: the hypervisor took" in document["candidates"][0]["reason"]
     assert document["candidates"][0]["repeated"] == 2
 
 
@@ -289,7 +267,7 @@ def test_another_rate_is_chosen_and_said_when_the_machine_changed_its_speed(tmp_
     code, document = hold(world(servers={"ort": steady(9.0)}), tmp_path)
     assert code == 0
     assert document["candidates"][0]["rate_is_the_baselines"] is False
-    assert document["candidates"][0]["rate_per_s"] == pytest.approx(0.5e3 / 9, rel=0.02)
+    assert document["candidates"][0]["rate_per_s"] == pytest.approx(0.4e3 / 9, rel=0.02)
     assert "instead of" in document["warnings"][-1]
 
 
@@ -336,7 +314,7 @@ def test_what_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
         ({"artifacts": {"ort@local-1": tmp_path / "none"}}, "no such folder"),
     ):
         with pytest.raises(UsageError, match=said):
-            hold(world(), tmp_path, **wrong)  # type: ignore[arg-type]
+            hold(world(), tmp_path, **wrong)
 
 
 def test_another_model_or_other_hardware_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,7 +344,7 @@ def stored_files(folder: Path) -> list[Path]:
     return sorted(path.relative_to(folder) for path in (folder / "baseline").rglob("*") if path.is_file())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_damage_to_a_baseline_ever_passes(
     stored: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -384,6 +362,8 @@ def test_no_damage_to_a_baseline_ever_passes(
     else:
         at = data.draw(st.integers(0, len(whole) - 1), label="at")
         path.write_bytes(whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255), label="xor")]) + whole[at + 1 :])
+    if path.name == cache.MANIFEST and cache.read_json(path) == json.loads(whole):
+        return  # its blanks may change
     code, said = outcome(folder)
     assert code in (2, 3), said
     assert said
@@ -419,9 +399,9 @@ def test_a_record_that_is_signed_but_wrong_is_refused(tmp_path: Path, change: di
     for name, value in change.items():
         (record if name in record else record["candidates"][0])[name] = value
     path.write_text(json.dumps(record))
-    from compilers import cache
-
-    (folder / baselines.LOG).write_text(json.dumps({**line, "record": cache.file_digest(path)}) + "\n")
+    (folder / baselines.LOG).unlink()
+    told = {name: value for name, value in line.items() if name not in ("previous", "sum")}
+    signed.append(folder / baselines.LOG, {**told, "record": cache.file_digest(path)})
     with pytest.raises(LoadstoneError, match=said) as caught:
         hold(world(), tmp_path)
     assert caught.value.exit_code == code

@@ -40,8 +40,15 @@ def test_a_line_torn_by_a_crash_costs_itself_only(tmp_path: Path) -> None:
     assert "1 unreadable line(s) passed over (2)" in found.warnings[0]
 
 
+_NAMES = st.sampled_from(["schema", "kind", "metrics", "self_test", "facts"])
+_VALUES = st.recursive(
+    st.none() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=4),
+)
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(junk=st.one_of(st.binary(max_size=60), st.recursive(st.none() | st.floats() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["schema", "kind", "metrics", "self_test"]), inner, max_size=4)).map(lambda value: json.dumps(value).encode())))  # fmt: skip
+@given(junk=st.binary(max_size=60) | _VALUES.map(lambda value: json.dumps(value).encode()))
 def test_no_line_whatever_it_holds_breaks_the_reading(tmp_path: Path, junk: bytes) -> None:
     path = tmp_path / history.FILE
     path.unlink(missing_ok=True)
@@ -53,9 +60,8 @@ def test_no_line_whatever_it_holds_breaks_the_reading(tmp_path: Path, junk: byte
 
 
 def test_a_later_schema_and_figures_that_are_none_are_passed_over(tmp_path: Path) -> None:
-    history.append(
-        tmp_path, [night(0), {**night(1), "schema": 9}, night(2, metrics={"p50_ms": {"baseline": 1, "tonight": 0, "ratio": 1}})]
-    )
+    nothing = {"p50_ms": {"baseline": 1, "tonight": 0, "ratio": 1}}
+    history.append(tmp_path, [night(0), {**night(1), "schema": 9}, night(2, metrics=nothing)])
     found = history.read(tmp_path)
     assert len(found.nights) == 1
     assert "(2, 3)" in found.warnings[0]

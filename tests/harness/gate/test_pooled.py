@@ -13,7 +13,8 @@ from harness.gate.pooled import Pooled, pool
 def night(seed: int, shift: float = 0.0, pairs: int = 12, n: int = 150, block: float = 0.02) -> Pooled:
     """Slices with a common disturbance of each pair, exponential tails, tonight slower by `shift`."""
     rng = np.random.default_rng(seed)
-    baseline, tonight = [], []
+    baseline: list[np.ndarray] = []
+    tonight: list[np.ndarray] = []
     for _ in range(pairs):
         common = math.exp(rng.normal(0, 0.1))
         for slices, factor in ((baseline, 1.0), (tonight, 1.0 + shift)):

@@ -36,6 +36,8 @@ class GateWorld(FakeWorld):
 
     slower: Callable[[Candidate, bool], float] = lambda candidate, accepted: 1.0
     starts: Callable[[Candidate, bool], float] = lambda candidate, accepted: 1.5
+    instead: Callable[[str, bool], FakeServer | None] = lambda arm, accepted: None
+    """Another server for a version, by its name in the block and whether it is the baseline's artifact."""
     compiled: str = "one"
     """The content of what is compiled from now on."""
     candidates_seen: list[Candidate] = field(default_factory=list)
@@ -72,7 +74,7 @@ class GateWorld(FakeWorld):
         assert isinstance(served, FakeEndpoint)
         self.candidates_seen.append(candidate)
         accepted = "artifacts" in artifact.path.parts
-        known = served.server
+        known = self.instead(log.stem.rpartition("-")[2], accepted) or served.server
         restart = np.random.default_rng(served.port).normal(1.0, NOISE / 2)
         factor = self.slower(candidate, accepted) * (1 + candidate.extra_work) * restart
         served.server = replace(known, service_ms=lambda rng, n: factor * known.service_ms(rng, n), runs=0)
@@ -95,8 +97,8 @@ def world(**given: object) -> GateWorld:
 def on(made: GateWorld, folder: Path) -> Iterator[GateWorld]:
     """Make `made` the machine: its two cores, its compilers and servers, and one model, whatever name it is asked for by."""
     with (
-        mock.patch.object(environment, "usable_cores", lambda: ((0,), (1,))),
-        mock.patch.object(intake, "resolve", lambda *args, **named: fake_model(folder / "model")),
+        mock.patch.object(environment, "usable_cores", return_value=((0,), (1,))),
+        mock.patch.object(intake, "resolve", return_value=fake_model(folder / "model")),
         mock.patch.object(local, "workbench", made.make),
     ):
         yield made
