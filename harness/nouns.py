@@ -65,6 +65,8 @@ class InstanceType:
     price_basis: str
     price_source: str
     price_date: str
+    spot_usd_per_hour: float | None = None
+    """What the spot market asks for the same, where the catalogue knows it; only a reader's what-if counts with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,6 +105,7 @@ def _rows(judged: Sequence[Judged], entries: Sequence[Entry], ranking: Ranking, 
         suggestion = _suggest(each, facts)
         value = rows.row(each, places.get(each.candidate.id), facts.outcome.findings, suggestion.safety_factor)
         value |= beyond(facts.outcome.findings, each.candidate.id, ranked_by.get(each.candidate.id))
+        value["price"] = {**value["price"], "spot_usd_per_hour": each.candidate.instance.spot_usd_per_hour}
         if each.candidate.id in without:
             value |= {"status": Status.REJECTED.value, "reason": without[each.candidate.id]}
         made.append(value)

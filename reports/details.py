@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports import cells, text
+from reports import artifact, cells, evidence, text
 from reports import result as read
+from reports.artifact import CompileReport
+from reports.result import Result
 
 Row = Mapping[str, Any]
 
@@ -49,13 +51,19 @@ class Details:
     reason: str | None
     invalid: tuple[str, ...]
     warnings: tuple[str, ...]
+    projected: bool
     facts: tuple[Facts, ...]
+    compile_report: CompileReport
     steps: tuple[LoadStep, ...]
+    samples: tuple[evidence.File, ...]
+    log: evidence.File | None
+    command: str | None
 
 
-def details(row: Row, anchor: str) -> Details:
-    """The section of the candidate `row`, reached at the fragment `anchor`."""
-    reason = read.text(row, "reason")
+def details(row: Row, anchor: str, result: Result) -> Details:
+    """The section of the candidate `row` of `result`, reached at the fragment `anchor`."""
+    reason, log, command = read.text(row, "reason"), read.text(row, "log"), evidence.command(result, row)
+    projected = read.text(row, "basis") == "projected"
     return Details(
         anchor=anchor,
         label=cells.label(row),
@@ -63,14 +71,22 @@ def details(row: Row, anchor: str) -> Details:
         reason=text.clean(reason) if reason else None,
         invalid=tuple(text.clean(one) for one in read.texts(row, "validity", "reasons")),
         warnings=tuple(text.clean(one) for one in read.texts(row, "validity", "warnings")),
+        projected=projected,
         facts=(
             Facts(title="Settings", pairs=_pairs(_settings(row))),
+            *((Facts(title="Projection", pairs=_pairs(_projection(row))),) if projected else ()),
+            Facts(title="Environment", pairs=_pairs(evidence.where(result, row))),
+            *_beaten(result, row),
             Facts(title="Cost", pairs=_pairs(_cost(row))),
             Facts(title="Artifact and parity", pairs=_pairs(_artifact(row))),
             Facts(title="Cold start", pairs=_pairs(_cold_start(row))),
             Facts(title="Load", pairs=_pairs(_load(row))),
         ),
+        compile_report=artifact.report(read.mapping(row, "artifact_details")),
         steps=tuple(_step(step) for step in read.rows(row, "steps")),
+        samples=evidence.samples(row),
+        log=None if log is None else evidence.File(name=text.name(log, 80), href=evidence.link(log), said="log"),
+        command=text.clean(command, 4000) if command else None,
     )
 
 
@@ -86,7 +102,40 @@ def _settings(row: Row) -> Iterator[tuple[str, str | None]]:
     yield "Workers", read.text(row, "workers")
     yield "Instance", read.text(row, "instance")
     yield "Basis", read.text(row, "basis")
-    yield "Log", read.text(row, "log")
+
+
+def _projection(row: Row) -> Iterator[tuple[str, str | None]]:
+    found = read.mapping(row, "projection")
+    level = read.number(found, "level")
+    yield "Measured?", "no: every figure here is computed by a model, none was measured"
+    yield "From", read.text(found, "from")
+    yield "Anchor", read.text(found, "anchor", "text") or read.text(found, "anchor")
+    yield (
+        "Anchor's source",
+        " ".join(filter(None, (read.text(found, "anchor", "source"), read.text(found, "anchor", "date")))) or None,
+    )
+    yield "Level of the intervals", None if level is None else text.percent(level)
+    yield "Speed against its origin", f"{text.estimate(read.mapping(found, 'speed'))} times" if "speed" in found else None
+    yield "Servers on the instance", read.text(found, "servers")
+    yield "Class", read.text(found, "class")
+    yield "Bound by", read.text(found, "bound")
+    yield "Assumptions", "; ".join(read.texts(found, "notes")) or None
+
+
+def _beaten(result: Result, row: Row) -> tuple[Facts, ...]:
+    """Who is no worse in cost and latency and better in one of them; nothing for a candidate on the Pareto front."""
+    found = read.rows(result, "decision", "dominated_by", read.text(row, "id") or "")
+    pairs = [
+        (
+            read.text(other, "id") or "unnamed",
+            f"costs {text.number(read.number(other, 'cost_ratio', 'value'))} and takes "
+            f"{text.number(read.number(other, 'latency_ratio', 'value'))} times as much as it",
+        )
+        for other in found
+    ]
+    return (
+        (Facts(title="Dominated by", pairs=_pairs(iter([(text.name(name), said) for name, said in pairs]))),) if pairs else ()
+    )
 
 
 def _quantile(row: Row, group: str, name: str) -> str:
@@ -133,15 +182,6 @@ def _artifact(row: Row) -> Iterator[tuple[str, str | None]]:
     yield "Largest relative error", text.number(read.number(row, "parity", "max_rel"))
     yield "Same top-1", text.percent(read.number(row, "parity", "top1_agreement"))
     yield "Payloads compared", text.compact(read.number(row, "parity", "payloads"))
-    details = read.mapping(row, "artifact_details")
-    for name, value in details.items():
-        if name == "fallen_back_share":
-            yield "Run time in kernels without a rule", text.percent(read.number(details, name))
-        elif not isinstance(value, list | dict):
-            yield text.name(name).replace("_", " ").capitalize(), None if value is None else str(value)
-    for rule, found in read.mapping(details, "rules").items():
-        kernels, share = read.number(found, "kernels"), text.percent(read.number(found, "time_share"))
-        yield f"Rule {text.name(rule)}", f"{text.compact(kernels)} kernels, {share} of the run time"
 
 
 def _cold_start(row: Row) -> Iterator[tuple[str, str | None]]:

@@ -32,10 +32,15 @@ class Pen:
     dash: str
     width: float
     opacity: float
+    projected: bool = False
 
     @property
     def colour(self) -> str:
         return f"var(--s{self.slot})"
+
+    def symbol(self, measured: str = "circle") -> str:
+        """The mark of a point: an open diamond is projected, whatever its colour."""
+        return "diamond-open" if self.projected else measured
 
     @property
     def safe_label(self) -> str:
@@ -67,12 +72,15 @@ def pens(result: Result) -> dict[int, Pen]:
             width=3.0 if best else 1.8,
             # An invalid run may be looked at but must not look like a contender.
             opacity=0.4 if read.leaf(row, "status") == "invalid" else 1.0,
+            projected=read.text(row, "basis") == "projected",
         )
     return chosen
 
 
 def _labelled(row: Mapping[str, Any]) -> str:
     status = read.text(row, "status")
+    if read.text(row, "basis") == "projected":
+        status = "projected" if status == "ranked" else f"projected, {status}"
     return cells.label(row) if status == "ranked" else f"{cells.label(row)} ({text.name(status or 'no status', 24)})"
 
 
@@ -111,15 +119,15 @@ def layout(*, height_px: int = 340, **more: Any) -> dict[str, Any]:
     }
 
 
-def limit(said: str, *, x: float | None = None, y: float | None = None) -> dict[str, Any]:
+def limit(said: str, *, x: float | None = None, y: float | None = None, colour: str = LIMIT) -> dict[str, Any]:
     """A line across the picture at `x` or at `y`, labelled."""
     across = {"x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper"}
     along = {"y0": y, "y1": y, "x0": 0, "x1": 1, "xref": "paper"}
-    label = {"text": safe(said), "font": {"size": 11, "color": LIMIT}}
+    label = {"text": safe(said), "font": {"size": 11, "color": colour}}
     place = {"textposition": "end", "textangle": 0, "xanchor": "center"} if x is not None else {"textposition": "start"}
     return {
         "type": "line",
-        "line": {"color": LIMIT, "width": 1.2, "dash": "dash"},
+        "line": {"color": colour, "width": 1.2, "dash": "dash"},
         "label": label | place | {"yanchor": "bottom"},
         **(across if x is not None else along),
     }

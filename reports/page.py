@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from reports import details, figures, ink, shell
+from reports import details, figures, ink, plots_fleet, shell, whatif
+from reports.change import changes
+from reports.controls import controls
 from reports.result import Result
 from reports.view import view
 
 
-def render(result: Result) -> str:
-    """The page of `result`, UTF-8 text of at most a few megabytes, most of which is plotly's own code."""
-    pictures = figures.pictures(result)
+def render(result: Result, folder: Path | None = None) -> str:
+    """The page of `result`, UTF-8 text of at most a few megabytes, most of which is plotly's own code.
+
+    `folder` is the run folder, for what other commands have left there.
+    """
+    pictures = figures.pictures(result, plots_fleet.load(folder, result))
     drawn = {picture.key: picture.figure for picture in pictures if picture.figure is not None}
+    model = whatif.model(result)
     return shell.render(
         "page.html",
         drawn=drawn,
-        scripts=("draw.js", "page.js"),
+        scripts=("draw.js", "page.js", "whatif.js"),
         styles=("page.css",),
         view=view(result),
+        model=model,
+        controls=controls(model),
+        changes=changes(result, model),
+        hours_per_month=whatif.HOURS_PER_MONTH,
         pictures=pictures,
         pens=_key(result, drawn),
         step_columns=details.STEP_COLUMNS,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +51,11 @@ def cost(result: Result) -> Drawn:
         yaxis=ink.axis("USD per million inferences", rangemode="tozero", tickprefix="$"),
         shapes=ink.slo_line(result, "x") if name == wanted else [],
     )
+    front = _front(
+        points, {place for place, row in enumerate(read.rows(result, "candidates")) if row.get("status") == "ranked"}
+    )
     return Drawn(
-        traces=[_marker(point, side) for point, side in zip(points, sides, strict=True)],
+        traces=[*front, *(_marker(point, side) for point, side in zip(points, sides, strict=True))],
         layout=frame,
         seen="; ".join(words) + ".",
         places=frozenset(point.place for point in points),
@@ -72,6 +76,22 @@ class _Point:
     quantile: str
 
 
+def _front(points: Sequence[_Point], ranked: Container[int]) -> list[Any]:
+    """The line through the ranked points that no other is left of and below; nothing through fewer than two."""
+    import plotly.graph_objects as go
+
+    best, lowest = list[_Point](), math.inf
+    for point in sorted((point for point in points if point.place in ranked), key=lambda point: (point.x, point.y)):
+        if point.y < lowest:
+            best.append(point)
+            lowest = point.y
+    if len(best) < 2:
+        return []
+    line = {"color": ink.MUTED, "width": 1.2, "dash": "dot", "shape": "hv"}
+    x, y = [point.x for point in best], [point.y for point in best]
+    return [go.Scatter(x=x, y=y, mode="lines", line=line, name="Pareto front", hoverinfo="skip")]
+
+
 def _marker(point: _Point, side: str) -> Any:
     import plotly.graph_objects as go
 
@@ -88,7 +108,7 @@ def _marker(point: _Point, side: str) -> Any:
         text=[ink.safe(text.name(pen.label, 30))],
         textposition=side,
         textfont={"size": 11, "color": ink.INK},
-        marker={"size": 11 if pen.slot == 0 else 8, "color": pen.colour},
+        marker={"size": 11 if pen.slot == 0 or pen.projected else 8, "color": pen.colour, "symbol": pen.symbol()},
         error_x={**spread, "array": [right], "arrayminus": [left]},
         error_y={**spread, "array": [up], "arrayminus": [down]},
         cliponaxis=False,

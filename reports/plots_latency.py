@@ -10,8 +10,8 @@ from reports import result as read
 from reports.ink import Drawn
 from reports.result import Result
 
-POINTS = 400
-"""Points kept of one distribution; more cannot be seen and would make the page heavy."""
+POINTS, FEWEST_POINTS, ALL_POINTS = 400, 80, 6000
+"""Points kept of one distribution, and of all together: more cannot be seen and would make the page heavy."""
 
 
 def distribution(result: Result) -> Drawn:
@@ -29,20 +29,22 @@ def tail(result: Result) -> Drawn:
     return _curves(result, y, lambda share: 1 - share, "%{y:.3~%} slower than", marks)
 
 
-def _thin(shares: list[float | None], values: list[float | None]) -> tuple[list[float], list[float]]:
-    """At most `POINTS` points of a distribution: evenly spaced, but all of the last ones, where the tail is."""
+def _thin(shares: list[float | None], values: list[float | None], most: int) -> tuple[list[float], list[float]]:
+    """At most `most` points of a distribution: evenly spaced, but all of the last ones, where the tail is."""
     known = [(share, value) for share, value in zip(shares, values, strict=False) if share is not None and value is not None]
-    if len(known) > POINTS:
-        tail = POINTS // 4
+    if len(known) > most:
+        tail = most // 4
         body = known[:-tail]
-        step = len(body) / (POINTS - tail)
-        known = [body[int(index * step)] for index in range(POINTS - tail)] + known[-tail:]
+        step = len(body) / (most - tail)
+        known = [body[int(index * step)] for index in range(most - tail)] + known[-tail:]
     return [share for share, _ in known], [value for _, value in known]
 
 
 def _points(result: Result) -> Iterable[tuple[int, list[float], list[float]]]:
-    for place, row in enumerate(read.rows(result, "candidates")):
-        shares, values = _thin(read.numbers(row, "cdf", "share"), read.numbers(row, "cdf", "ms"))
+    rows = read.rows(result, "candidates")
+    most = min(POINTS, max(FEWEST_POINTS, ALL_POINTS // max(1, len(rows))))
+    for place, row in enumerate(rows):
+        shares, values = _thin(read.numbers(row, "cdf", "share"), read.numbers(row, "cdf", "ms"), most)
         if values and min(values) > 0:  # the axis is logarithmic
             yield place, shares, values
 

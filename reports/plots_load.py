@@ -40,7 +40,12 @@ def _capacity_mark(row: Row, pen: ink.Pen, y: float | None) -> list[Any]:
             name=pen.safe_label,
             legendgroup=pen.group,
             mode="markers",
-            marker={"symbol": "x-thin", "size": 11, "color": pen.colour, "line": {"color": pen.colour, "width": 2.6}},
+            marker={
+                "symbol": pen.symbol("x-thin"),
+                "size": 11,
+                "color": pen.colour,
+                "line": {"color": pen.colour, "width": 2.6},
+            },
             error_x={
                 "type": "data",
                 "array": [above],
@@ -68,8 +73,15 @@ def load(result: Result) -> Drawn:
                 places.add(place)
         traces += _capacity_mark(row, pen, height) if place in places else []
     y = ink.log_axis("latency from due, ms")
-    frame = ink.layout(xaxis=ink.axis("offered, requests/s", rangemode="tozero"), yaxis=y, shapes=ink.slo_line(result, "y"))
+    shapes = [*ink.slo_line(result, "y"), *_target(result)]
+    frame = ink.layout(xaxis=ink.axis("offered, requests/s", rangemode="tozero"), yaxis=y, shapes=shapes)
     return Drawn(traces=traces, layout=frame, seen=_capacity_words(result), places=frozenset(places))
+
+
+def _target(result: Result) -> list[dict[str, Any]]:
+    """The rate that the scaling target puts on an instance of the recommended candidate."""
+    per_minute = read.number(result, "scaling", "target_value")
+    return [] if per_minute is None else [ink.limit("scaling target", x=per_minute / 60, colour=ink.INK)]
 
 
 def _line(pen: ink.Pen, x: pd.Series[float], y: pd.Series[float], dash: str, mode: str, said: str) -> Any:
@@ -98,6 +110,20 @@ def _capacity_words(result: Result) -> str:
     return f"Capacity under the SLO: {'; '.join(said for _, said in sorted(found)[:12])}." if found else "No capacity is known."
 
 
+def _lost(row: Row, pen: ink.Pen) -> list[Any]:
+    """The share of requests without a good answer at each rate of the search; nothing where none was lost."""
+    found = [(read.number(step, "rate_per_s"), read.number(step, "n"), read.number(step, "lost")) for step in _searched(row)]
+    shares = sorted((rate, lost / n) for rate, n, lost in found if rate is not None and n and lost is not None)
+    if not any(share for _, share in shares):
+        return []
+    x, y = (pd.Series(column, dtype=float) for column in zip(*shares, strict=True))
+    return [_line(pen, x, y, "dot", "lines", "%{y:.3~%} not answered at %{x:.4~g}/s")]
+
+
+def _searched(row: Row) -> list[Row]:
+    return read.rows(row, "capacity_search", "steps")
+
+
 def violations(result: Result) -> Drawn:
     """Share of violations over the offered rate; the capacity stands on the share that the SLO allows."""
     pens, traces, places = ink.pens(result), [], set()
@@ -108,7 +134,7 @@ def violations(result: Result) -> Drawn:
         if not steps.empty:
             said = "%{y:.3~%} violations at %{x:.4~g}/s"
             traces.append(_line(pen, steps["offered_per_s"], steps["share"], pen.dash, "lines+markers", said))
-            traces += _capacity_mark(row, pen, allowed)
+            traces += [*_lost(row, pen), *_capacity_mark(row, pen, allowed)]
             places.add(place)
     top = max((value for trace in traces for value in trace.y), default=0.0)
     # What matters happens around the allowed share; far beyond it a candidate is lost anyway.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports import cells, text
+from reports import cells, text, whatif
 from reports import result as read
 from reports.result import Result
 
@@ -116,6 +116,9 @@ def _evidence(result: Result, row: Mapping[str, Any]) -> str | None:
     if value is not None:
         said = text.usd(value, read.number(cost, "low"), read.number(cost, "high"))
         parts.append(f"{said} per million inferences at capacity")
+    fleet = _fleet(result, row)
+    if fleet is not None and fleet.usd_per_month is not None:
+        parts.append(f"{text.usd(fleet.usd_per_month)} a month for {text.number(whatif.demand_per_s(result))} requests/s")
     name, latency = read.stated_latency(result, row)
     if name is not None:
         limit = read.number(result, "slo", "limit_ms")
@@ -163,14 +166,37 @@ def facts(result: Result, row: Mapping[str, Any], notes: cells.Notes) -> tuple[F
         unit="",
         remark=f"tied with {', '.join(ties[:3])}" if ties else "not tied with any other candidate",
     )
-    return (price, _latency_fact(result, row, notes), capacity, chance, *_visible(result, notes))
+    return (price, _month(result, row, notes), _latency_fact(result, row, notes), capacity, chance, _visible(result, notes))
 
 
-def _visible(result: Result, notes: cells.Notes) -> tuple[Fact, ...]:
-    """What difference the bench could have seen, from the twin it carried; nothing where it carried none."""
-    twin = read.mapping(result, "twin")
+def _fleet(result: Result, row: Mapping[str, Any]) -> whatif.Line | None:
+    """The row under the run's own settings, with its fleet; None without a stated demand."""
+    if whatif.demand_per_s(result) is None:
+        return None
+    model = whatif.model(result)
+    name = read.text(row, "id") or ""
+    return next((one for one in whatif.outcome(model, whatif.original(model)) if one.row["id"] == name), None)
+
+
+def _month(result: Result, row: Mapping[str, Any], notes: cells.Notes) -> Fact:
+    """What the smallest fleet for the stated demand costs; never for a demand that nobody stated."""
+    demand, line = whatif.demand_per_s(result), _fleet(result, row)
+    name = "Price per month"
+    if demand is None or line is None:
+        cell = notes.withheld("no demand was stated: set one under What if below, or give --demand")
+        return Fact(name=name, cell=cell, unit="", remark="depends on the demand, which was not stated")
+    if line.usd_per_month is None:
+        return Fact(name=name, cell=notes.withheld(line.usd_per_million.reason or line.reason), unit="")
+    said = f"{line.instances} instance{'s' * (line.instances != 1)} for {text.number(demand)} requests/s"
+    spare = f"{text.usd(line.safe_usd_per_month)} with one more, so that one may be lost"
+    return Fact(name=name, cell=cells.Cell(text=text.usd(line.usd_per_month)), unit="", remark=f"{said}; {spare}")
+
+
+def _visible(result: Result, notes: cells.Notes) -> Fact:
+    """What difference the bench could have seen, from the twin it carried."""
+    twin, name = read.mapping(result, "twin"), "Smallest visible difference"
     if not twin:
-        return ()
+        return Fact(name=name, cell=notes.withheld("nothing was measured twice under two names; --profile full does"), unit="")
     smallest, ratio = read.number(twin, "smallest_difference"), read.number(twin, "ratio", "value")
     reason = read.text(twin, "reason") or "the twins were not compared"
     remark = None
@@ -178,7 +204,7 @@ def _visible(result: Result, notes: cells.Notes) -> tuple[Fact, ...]:
         apart = "told apart" if read.flag(twin, "separated") else "not told apart"
         remark = f"a twin of {text.name(read.text(twin, 'candidate'))} came out at {ratio:.3f}x of it, {apart}"
     cell = notes.plain(text.percent(smallest) if smallest is not None else None, reason)
-    return (Fact(name="Smallest visible difference", cell=cell, unit="", remark=remark),)
+    return Fact(name=name, cell=cell, unit="", remark=remark)
 
 
 def _latency_fact(result: Result, row: Mapping[str, Any], notes: cells.Notes) -> Fact:
@@ -203,6 +229,11 @@ def banners(result: Result) -> tuple[Banner, ...]:
     if row is not None and read.flag(row, "validity", "valid") is False:
         said = "; ".join(map(text.clean, read.texts(row, "validity", "reasons"))) or NOT_ENOUGH
         found.append(Banner(title="The recommended candidate's run is invalid", body=f"{said}. It must not decide anything."))
+    if row is not None and read.text(row, "basis") == "projected":
+        said = "No candidate like it was measured: a model computed its figures from a measurement elsewhere"
+        found.append(
+            Banner(title="The recommendation is projected, not measured", body=f"{said}. Measure it before relying on it.")
+        )
     candidates = read.rows(result, "candidates")
     if candidates and all(read.leaf(one, "status") == "invalid" for one in candidates):
         found.append(Banner(title="Every run is invalid", body="No figure here may decide anything; the reasons follow."))

@@ -45,6 +45,7 @@ class RankedRow:
     settings: str
     instance: str
     winner: bool
+    projected: bool
     reason: str | None
     cells: tuple[tuple[str, cells.Cell], ...]
 
@@ -65,6 +66,7 @@ class OtherRow:
     label: str
     settings: str
     status: str
+    projected: bool
     reason: str
     log: str | None
 
@@ -132,7 +134,7 @@ def view(result: Result) -> View:
         ranking_notes=tuple(row_notes.reasons),
         others=tuple(_other(result, row) for row in read.unranked(result)),
         scaling=_scaling(result),
-        details=tuple(details(row, anchor(result, row)) for row in (*read.ranked(result), *read.unranked(result))),
+        details=tuple(details(row, anchor(result, row), result) for row in (*read.ranked(result), *read.unranked(result))),
         environment=tuple(provenance.environment(result)),
         packages=tuple(provenance.packages(result)),
         notes=tuple(text.clean(note) for note in read.texts(result, "notes")),
@@ -185,6 +187,7 @@ def _ranked(result: Result, row: Mapping[str, Any], notes: cells.Notes) -> Ranke
         settings=cells.settings(row),
         instance=_instance(row),
         winner=row is read.recommended(result),
+        projected=read.text(row, "basis") == "projected",
         reason=text.clean(reason) if reason else None,
         cells=columns,
     )
@@ -207,6 +210,7 @@ def _other(result: Result, row: Mapping[str, Any]) -> OtherRow:
         label=cells.label(row),
         settings=cells.settings(row),
         status=text.name(status or "no status", 24) + (f" at {text.name(stage, 24)}" if stage else ""),
+        projected=read.text(row, "basis") == "projected",
         reason=said or summary.NOT_ENOUGH,
         log=text.clean(log, 200) if log else None,
     )

@@ -36,7 +36,7 @@ HEAVY = {
     "plotly": {
         "reports/shell.py",
         "reports/figures.py",
-        *(f"reports/plots_{kind}.py" for kind in ("autoscale", "cost", "latency", "load", "runs")),
+        *(f"reports/plots_{kind}.py" for kind in ("artifact", "autoscale", "cost", "fleet", "latency", "load", "runs", "timeline")),
     },
     "ruptures": {"harness/steady.py"},
     "numba": {"harness/fleet/kernel.py"},

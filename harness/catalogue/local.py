@@ -53,6 +53,7 @@ def local_instance(
         price_basis=f"{vcpus}/{row.vcpus} of {row.name} on demand, {why}",
         price_source=row.price_source,
         price_date=row.price_date,
+        spot_usd_per_hour=None if row.spot_usd_per_hour is None else row.spot_usd_per_hour * vcpus / row.vcpus,
     )
 
 

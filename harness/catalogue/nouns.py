@@ -76,4 +76,5 @@ class CatalogueRow:
             price_basis=f"{self.name} {basis}" if known else f"the catalogue has no {basis} price of {self.name}",
             price_source=source if known else "",
             price_date=date if known else "",
+            spot_usd_per_hour=self.spot_usd_per_hour,
         )

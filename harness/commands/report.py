@@ -30,16 +30,25 @@ def report(run: Path, formats: str | None, out: Path | None, *, demand: str | No
         result = stored(run)
         if wanted is not None:
             result |= {"decision": decide.again(result, wanted)}
-        publish(result, out or (run if run.is_dir() else run.parent), shown, forms=forms, as_json=as_json)
+        own = run if run.is_dir() else run.parent
+        publish(result, out or own, shown, run=own, forms=forms, as_json=as_json)
     return 0
 
 
-def publish(result: dict[str, Any], folder: Path, shown: Display, *, forms: Iterable[str] = CHEAP, as_json: bool) -> None:
-    """Write result.json and `forms` into `folder`, and print the summary."""
+def publish(
+    result: dict[str, Any],
+    folder: Path,
+    shown: Display,
+    *,
+    run: Path | None = None,
+    forms: Iterable[str] = CHEAP,
+    as_json: bool,
+) -> None:
+    """Write result.json and `forms` into `folder`, and print the summary; `run` is the run folder, if it is another."""
     text = json.dumps(result, indent=1, allow_nan=False)
     write_into(folder, "result.json", text + "\n")
     shown.now("writing the report")
-    written = [write_into(folder, FORMS[name].file, FORMS[name].write(result)) for name in forms]
+    written = [write_into(folder, FORMS[name].file, FORMS[name].of(result, run or folder)) for name in forms]
     shown.close()
     if as_json:
         print(text)

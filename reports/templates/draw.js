@@ -22,7 +22,8 @@ const pictures = (function () {
   function draw(plot, onPaper) {
     const figure = coloured(figures[plot.dataset.figure], "", getComputedStyle(root));
     for (const trace of figure.data) if (hidden.has(trace.legendgroup)) trace.visible = false;
-    if (onPaper) figure.layout.width = Number(plot.dataset.paperWidth) || (plot.closest("figure").matches(":first-child") ? 880 : 430);
+    const wide = plot.closest("figure").matches(".wide, :first-child");
+    if (onPaper) figure.layout.width = Number(plot.dataset.paperWidth) || (wide ? 880 : 430);
     return Plotly.react(plot, figure.data, figure.layout, { displayModeBar: false, responsive: !onPaper, scrollZoom: false });
   }
 

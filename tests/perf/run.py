@@ -4,7 +4,8 @@
 
 Parts: the load generator beside stock Locust; the model server beside the same session in process and beside a bare uvicorn
 application; what Loadstone measures against servers of known law; whether a disturbed generator is noticed; the fleet simulator
-against queueing theory; compiled code beside ONNX Runtime and OpenVINO; the wall time of a smoke and a quick bench of resnet50
+against queueing theory; compiled code beside ONNX Runtime and OpenVINO; the report of a
+large run; the wall time of a smoke and a quick bench of resnet50
 with cached artifacts.
 """
 
@@ -86,6 +87,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "faults": partial(part, "tests.perf.generator_faults"),
     "simulator": partial(part, "tests.perf.simulator"),
     "compile_speed": partial(part, "tests.perf.compile_speed"),
+    "report": partial(part, "tests.perf.report_speed"),
     "bench": benches,
 }
 

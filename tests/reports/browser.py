@@ -42,8 +42,9 @@ class Browser:
     def __init__(self, driver: Any) -> None:
         self.driver = driver
 
-    def open(self, path: Path, size: tuple[int, int] = DESKTOP, *, dark: bool = False) -> None:
-        """Show the file at `path` in a window of `size` CSS pixels and wait until its pictures are drawn."""
+    def open(self, path: Path, size: tuple[int, int] = DESKTOP, *, dark: bool = False, fragment: str = "") -> None:
+        """Show the file at `path` in a window of `size` CSS pixels and wait until its pictures are drawn; `fragment` is what
+        stands behind the address."""
         from selenium.webdriver.support.wait import WebDriverWait
 
         for kind in ("browser", "performance"):
@@ -53,7 +54,9 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        self.driver.get(path.as_uri())
+        if fragment:
+            self.driver.get("about:blank")  # else only the fragment would change
+        self.driver.get(f"{path.as_uri()}#{fragment}" if fragment else path.as_uri())
         ready = "return document.documentElement.dataset.ready"
         WebDriverWait(self.driver, 60).until(lambda driver: driver.execute_script(ready) == "true")
 

@@ -72,6 +72,62 @@ def hostile(full: dict[str, Any]) -> dict[str, Any]:
     return poisoned
 
 
+def projected(full: dict[str, Any]) -> dict[str, Any]:
+    """A projected row that ties with the best, and one that was refused."""
+    nothing = {"method": None, "quantiles": None, "reason": "its capacity was projected under this limit only"}
+    base = full["candidates"][1] | {
+        "backend": "ort",
+        "basis": "projected",
+        "cdf": None,
+        "steps": [],
+        "capacity_search": None,
+        "capacity_by_limit": nothing,
+        "compile_s": None,
+        "artifact_bytes": None,
+        "parity": None,
+        "start_s": None,
+        "queue_ms": None,
+        "compute_ms": None,
+        "transport_ms": None,
+        "projection": {
+            "from": "ort@local-1",
+            "level": 0.9,
+            "speed": {"value": 1.8, "low": 1.3, "high": 2.4},
+            "servers": 2,
+            "class": "cpu, same instruction set",
+            "bound": "compute",
+            "anchor": {"kind": "local", "text": "ort@local-1, measured here"},
+            "notes": ["two servers share the last-level cache"],
+        },
+    }
+    latency = {
+        name: {"value": value, "low": 0.7 * value, "high": 1.4 * value, "n": 0}
+        for name, value in (("p50", 34.0), ("p95", 58.0))
+    }
+    one = base | {
+        "id": "ort@c7i.large",
+        "instance": "c7i.large",
+        "usd_per_hour": 0.0893,
+        "capacity_per_s": {"value": 26.5, "low": 17.0, "high": 36.0, "reason": None},
+        "usd_per_million": {"value": 0.94, "low": 0.69, "high": 1.46, "reason": None},
+        "usd_per_million_at_target": {"value": 1.5, "low": 1.1, "high": 2.3, "reason": None},
+        "latency_ms": latency,
+        "service_ms": None,
+        "rank": 3,
+        "tie_group": 1,
+        "probability_best": 0.1,
+    }
+    refused = dict.fromkeys(one) | {
+        "id": "ort@t3.large",
+        "instance": "t3.large",
+        "basis": "projected",
+        "status": "skipped",
+        "reason": "t3.large has burstable CPUs, whose speed depends on credits",
+    }
+    full["candidates"] = [*full["candidates"][:2], one, *full["candidates"][2:], refused]
+    return full
+
+
 def everything_null(full: dict[str, Any]) -> dict[str, Any]:
     """Every leaf is null; rows and mappings stay."""
 
@@ -102,6 +158,7 @@ EDGES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "all rejected": all_rejected,
     "partial": partial,
     "single": single,
+    "projected": projected,
     "nothing measured": nothing_measured,
     "all invalid": all_invalid,
     "hostile": hostile,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from reports import figures, ink, plots_latency
+from reports import figures, ink, plots_artifact, plots_cost, plots_latency, plots_load
 from reports.figures import Picture
-from tests.reports.conftest import nothing_measured
+from tests.reports.conftest import nothing_measured, projected
 
 
 @pytest.fixture
@@ -24,9 +24,10 @@ def traces(picture: Picture, group: str) -> list[dict[str, Any]]:
 
 def test_distribution_and_tail_are_complements(full: dict[str, Any], drawn: dict[str, Picture]) -> None:
     (within,), (slower,) = traces(drawn["distribution"], "candidate-0"), traces(drawn["tail"], "candidate-0")
-    assert within["x"] == full["candidates"][0]["cdf"]["ms"]
-    assert within["y"] == full["candidates"][0]["cdf"]["share"]
-    assert slower["y"] == pytest.approx([1 - share for share in within["y"] if share < 1])
+    shares = full["candidates"][0]["cdf"]["share"]
+    assert within["x"] == pytest.approx(full["candidates"][0]["cdf"]["ms"], rel=1e-4)
+    assert within["y"] == pytest.approx(shares, rel=1e-4)
+    assert slower["y"] == pytest.approx([1 - share for share in shares if share < 1], rel=1e-4)
     assert min(slower["y"]) > 0, "a log axis cannot show zero"
 
 
@@ -50,7 +51,7 @@ def test_violations_are_shares_of_requests(full: dict[str, Any], drawn: dict[str
     steps = sorted(
         (s for s in full["candidates"][0]["steps"] if s["kind"] != "closed"), key=lambda s: float(s["offered_per_s"])
     )
-    assert curve["y"] == pytest.approx([step["violations"] / step["n"] for step in steps])
+    assert curve["y"] == pytest.approx([step["violations"] / step["n"] for step in steps], rel=1e-4)
 
 
 def test_cost_uses_the_percentile_that_most_have_and_says_so(drawn: dict[str, Picture]) -> None:
@@ -126,3 +127,37 @@ def test_every_limit_of_the_slo_is_drawn_and_named(full: dict[str, Any]) -> None
         (190.0, "p99 limit 190 ms"),
         (40.0, "p50 limit 40 ms"),
     ]
+
+
+def test_the_pareto_front_joins_who_is_beaten_by_nobody(full: dict[str, Any]) -> None:
+    for row, (ms, usd) in zip(full["candidates"], [(100.0, 1.0), (50.0, 2.0), (120.0, 3.0), (40.0, 9.0)], strict=False):
+        row["status"] = "ranked"
+        row["latency_ms"]["p95"] = {"value": ms, "low": None, "high": None}
+        row["usd_per_million"] = {"value": usd, "low": None, "high": None}
+    front = plots_cost.cost(full).traces[0]
+    assert front.name == "Pareto front"
+    assert (list(front.x), list(front.y)) == ([40.0, 50.0, 100.0], [9.0, 2.0, 1.0])
+
+
+def test_a_projected_candidate_has_a_mark_and_a_word_of_its_own(full: dict[str, Any]) -> None:
+    traces = {trace.name: trace for trace in plots_cost.cost(projected(full)).traces}
+    assert traces["ort@c7i.large (projected)"].marker.symbol == "diamond-open"
+    assert traces["openvino@local-1"].marker.symbol == "circle"
+    assert "ort@t3.large (projected, skipped)" in {pen.label for pen in ink.pens(full).values()}
+
+
+def test_lost_requests_have_a_line_of_their_own(full: dict[str, Any]) -> None:
+    steps = [{"rate_per_s": 8.0, "n": 100, "lost": 0}, {"rate_per_s": 12.0, "n": 100, "lost": 3}]
+    before = len(plots_load.violations(full).traces)
+    full["candidates"][0]["capacity_search"] = {"steps": steps}
+    traces = plots_load.violations(full).traces
+    assert len(traces) == before + 1
+    assert [list(trace.y) for trace in traces if "not answered" in trace.hovertemplate] == [[0.0, 0.03]]
+
+
+def test_compile_time_size_and_parity_share_their_lanes(full: dict[str, Any]) -> None:
+    compile_s, size, error = plots_artifact.artifact(full).traces
+    assert list(compile_s.y) == list(size.y) == list(error.y)
+    assert size.x[0] == pytest.approx(full["candidates"][0]["artifact_bytes"] / (1 << 20))
+    full["candidates"][0]["parity"]["max_rel"] = 0.0
+    assert plots_artifact.artifact(full).traces[2].x[0] is None, "a log axis cannot show an exact output"

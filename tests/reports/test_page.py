@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from reports import page, shell
+from reports import evidence, page, shell
+from tests.reports.conftest import projected
 
 
 class Document(HTMLParser):
@@ -51,7 +52,8 @@ ALLOWED = set(
     re.findall(
         r"\w+",
         "html head meta title link style body a main header p div strong h1 h2 h3 bdi span dl dt dd section table caption "
-        "thead tbody tr th td small sup ol li noscript button svg line figure figcaption details summary pre code i script",
+        "thead tbody tr th td small sup ol ul li noscript button svg line figure figcaption details summary pre code i script "
+        "form fieldset legend label input select option",
     )
 )
 
@@ -69,14 +71,15 @@ def parsed(edge: dict[str, Any]) -> Document:
 def test_no_foreign_text_becomes_an_element_or_a_handler(parsed: Document) -> None:
     assert {tag for tag, _ in parsed.tags} <= ALLOWED
     assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on") or name == "src"]
-    assert sum(tag == "script" for tag, _ in parsed.tags) in (3, 4)
+    assert sum(tag == "script" for tag, _ in parsed.tags) in (5, 6)
 
 
 def test_nothing_points_outside_the_page(parsed: Document) -> None:
     known = {attributes.get("id") for _, attributes in parsed.tags}
     for _, attributes in parsed.tags:
         link = attributes.get("href")
-        assert link is None or link == "data:," or link.removeprefix("#") in known
+        inside = link is not None and evidence.link(link) is not None
+        assert link is None or link == "data:," or inside or link.removeprefix("#") in known
 
 
 def test_ids_are_unique(parsed: Document) -> None:
@@ -140,3 +143,43 @@ def test_a_page_without_pictures_leaves_plotly_out(full: dict[str, Any]) -> None
 def test_many_candidates_fit(full: dict[str, Any], count: int) -> None:
     full["candidates"] = [full["candidates"][place % 5] | {"id": f"c{place}"} for place in range(count)]
     assert len(page.render(full).encode()) <= 6_000_000
+
+
+def test_raw_samples_are_linked_beside_the_page(full: dict[str, Any]) -> None:
+    links = [
+        attributes["href"] for _, attributes in document(full).tags if (attributes.get("href") or "").startswith("samples/")
+    ]
+    wanted = [step["samples"] for row in full["candidates"] for step in row.get("steps") or []]
+    assert links
+    assert sorted(filter(None, links)) == sorted(wanted)
+
+
+def test_the_month_is_priced_only_for_a_stated_demand(full: dict[str, Any]) -> None:
+    assert "depends on the demand, which was not stated" in document(full).text
+    full["decision"]["demand_per_s"] = 100.0
+    said = document(full).text
+    assert "$434" in said
+    assert "7 instances for 100 requests/s; $496 with one more, so that one may be lost" in said
+
+
+def test_what_would_change_it_is_on_the_first_screen(full: dict[str, Any]) -> None:
+    said = document(full).text
+    assert said.index("What would change it") < said.index("What if") < said.index("Candidates under")
+
+
+def test_a_result_of_before_the_curves_renders_with_the_reason(full: dict[str, Any]) -> None:
+    for row in full["candidates"]:
+        for key in ("capacity_by_limit", "predicted", "between_starts"):
+            del row[key]
+    del full["decision"], full["timeline"]
+    said = document(full).text
+    assert "The limit is fixed: the result holds no curve of its capacity over the limit" in said
+    assert "What was measured when, and how quiet the machine was: nothing to draw" in said
+
+
+def test_projected_rows_are_told_apart_in_words(full: dict[str, Any]) -> None:
+    parsed = document(projected(full))
+    rows = [attributes for tag, attributes in parsed.tags if tag == "tr" and "projected" in (attributes.get("class") or "")]
+    assert len(rows) == 2
+    assert parsed.text.count("Projected, not measured.") == 2
+    assert "ort@t3.large" in parsed.text

@@ -16,7 +16,7 @@ def test_one_sentence_names_the_choice_and_its_figures(full: dict[str, Any]) -> 
 
 
 def test_facts_carry_intervals_and_the_tie(full: dict[str, Any]) -> None:
-    price, latency, capacity, best = summary.headline(full, cells.Notes()).facts
+    price, _month, latency, capacity, best, _visible = summary.headline(full, cells.Notes()).facts
     assert (price.cell.text, price.cell.detail) == ("$1.53", "$1.50–1.56")
     assert (latency.name, latency.cell.text, latency.remark) == ("p99 at 8 requests/s", "138", "limit 190 ms")
     assert (capacity.cell.text, capacity.cell.detail) == ("15.4", "15.1–15.7")
@@ -25,7 +25,7 @@ def test_facts_carry_intervals_and_the_tie(full: dict[str, Any]) -> None:
 
 def test_without_the_slo_percentile_a_lower_one_is_stated_and_the_reason_given(full: dict[str, Any]) -> None:
     full["recommendation"]["id"] = "inductor@local-1"
-    latency = summary.headline(full, cells.Notes()).facts[1]
+    latency = summary.headline(full, cells.Notes()).facts[2]
     assert latency.name == "p95 at 8 requests/s"
     assert latency.remark == "p99 withheld: n = 960 is too small for p99: it needs 1000"
     assert "p95 149 ms at 8 requests/s" in summary.sentence(full), "a p95 is not set against the limit of p99"
@@ -58,7 +58,7 @@ def test_a_recommendation_of_nobody_is_not_believed(full: dict[str, Any]) -> Non
 
 
 def test_single_candidate_is_not_tied(full: dict[str, Any]) -> None:
-    assert summary.headline(single(full), cells.Notes()).facts[3].remark == "not tied with any other candidate"
+    assert summary.headline(single(full), cells.Notes()).facts[4].remark == "not tied with any other candidate"
 
 
 def test_banners_warn_of_partial_screening_and_invalid(full: dict[str, Any]) -> None:
@@ -94,3 +94,21 @@ def test_the_twin_says_what_difference_could_be_seen(full: dict[str, Any]) -> No
 def test_the_reference_rate_is_rounded_for_reading(full: dict[str, Any]) -> None:
     full["reference_rate_per_s"] = 3.1697308894483043
     assert "3.17 requests/s" in summary.rate_text(full)
+
+
+def test_the_month_joins_the_sentence_where_a_demand_is_stated(full: dict[str, Any]) -> None:
+    assert "a month" not in summary.sentence(full)
+    full["decision"]["demand_per_s"] = 100.0
+    assert "$1.53 per million inferences at capacity, $434 a month for 100 requests/s, p99 138 ms" in summary.sentence(full)
+    month = summary.headline(full, cells.Notes()).facts[1]
+    assert (month.name, month.cell.text) == ("Price per month", "$434")
+    full["candidates"][0]["usd_per_hour"] = None
+    notes = cells.Notes()
+    assert summary.headline(full, notes).facts[1].cell.text == "–"
+    assert "no price is known for the instance" in notes.reasons
+
+
+def test_a_projected_recommendation_is_a_banner(full: dict[str, Any]) -> None:
+    assert summary.banners(full) == ()
+    full["candidates"][0]["basis"] = "projected"
+    assert summary.banners(full)[0].title == "The recommendation is projected, not measured"

@@ -42,7 +42,7 @@ def test_bills_changes_and_the_beaten_are_shown(full: dict[str, Any]) -> None:
 
 def test_without_a_demand_there_are_no_bills(full: dict[str, Any]) -> None:
     assert "requests/s" not in printed(decided(full, None), 120).splitlines()[0]
-    assert printed(full, 120) == ""
+    assert printed(full | {"decision": None}, 120) == ""
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 76, 80, 100, 200])

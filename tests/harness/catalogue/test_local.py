@@ -29,6 +29,8 @@ def test_a_slice_costs_its_share_of_the_nearest_row() -> None:
     assert whole.usd_per_hour == pytest.approx(known.usd_per_hour)
     assert "c7i.large" in half.price_basis
     assert half.price_date == known.price_date
+    assert known.spot_usd_per_hour is not None
+    assert half.spot_usd_per_hour == pytest.approx(known.spot_usd_per_hour / 2)
 
 
 def test_a_core_with_two_threads_costs_two_vcpus() -> None:
