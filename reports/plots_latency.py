@@ -10,7 +10,7 @@ from reports import result as read
 from reports.ink import Drawn
 from reports.result import Result
 
-POINTS, FEWEST_POINTS, ALL_POINTS = 400, 80, 6000
+POINTS, FEWEST_POINTS, ALL_POINTS = 400, 80, 4800
 """Points kept of one distribution, and of all together: more cannot be seen and would make the page heavy."""
 
 

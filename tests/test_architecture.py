@@ -36,7 +36,10 @@ HEAVY = {
     "plotly": {
         "reports/shell.py",
         "reports/figures.py",
-        *(f"reports/plots_{kind}.py" for kind in ("artifact", "autoscale", "cost", "fleet", "latency", "load", "runs", "timeline")),
+        *(
+            f"reports/plots_{kind}.py"
+            for kind in ("artifact", "autoscale", "cost", "fleet", "latency", "load", "runs", "timeline")
+        ),
     },
     "ruptures": {"harness/steady.py"},
     "numba": {"harness/fleet/kernel.py"},

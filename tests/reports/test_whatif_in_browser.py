@@ -134,12 +134,24 @@ def address(model: dict[str, Any], settings: Settings) -> str:
         said.append(("objective", settings.objective))
     if settings.demand_per_s is not None:
         said.append(("demand", f"{settings.demand_per_s:g}"))
-    if settings.share != 1:
-        said.append(("share", f"{settings.share:g}"))
+    said.append(("share", f"{settings.share:g}"))
     if settings.basis != own.basis:
         said.append(("basis", settings.basis))
     said += [("price", f"{name}={price:g}") for name, price in settings.prices.items()]
     return urlencode(said)
+
+
+def go(browser: Browser, path: Path, fragment: str) -> None:
+    """Follow a link to the page; one that is shown already only hears of the new address, as with a link inside it."""
+    if browser.ask("return location.href").split("#")[0] != path.as_uri():
+        browser.open(path, fragment=fragment)
+        return
+    browser.driver.execute_async_script(
+        "addEventListener('hashchange', () => setTimeout(arguments[1], 20), { once: true });"
+        "location.hash = 'objective=cost&again=' + Math.random(); setTimeout(() => (location.hash = arguments[0]), 20);",
+        fragment,
+    )
+    browser.driver.execute_async_script("setTimeout(arguments[0], 60)")
 
 
 @pytest.mark.parametrize(("name", "changed"), CASES, ids=lambda value: str(value)[:60])
@@ -148,7 +160,7 @@ def test_the_page_computes_what_python_computes(
 ) -> None:
     model = whatif.model(made(name))
     settings = replace(whatif.original(model), **changed)
-    browser.open(pages[name], fragment=address(model, settings))
+    go(browser, pages[name], address(model, settings))
     found = browser.ask(ROWS)
     chances = [row["cells"].pop()[0] for row in found]
     assert found == expected(model, settings)
@@ -202,7 +214,7 @@ def test_a_link_restores_the_view_and_a_candidate_link_keeps_it(browser: Browser
 )
 def test_a_broken_link_shows_the_runs_own_settings(browser: Browser, pages: dict[str, Path], fragment: str) -> None:
     model = whatif.model(made("full"))
-    browser.open(pages["full"], fragment=fragment)
+    go(browser, pages["full"], fragment)
     found = browser.ask(ROWS)
     for row in found:
         row["cells"].pop()
@@ -233,9 +245,17 @@ def serious(browser: Browser) -> list[tuple[str, str]]:
     return [(one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in ("serious", "critical")]
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("name", ["as stored", "projected", "hostile"])
+@pytest.mark.parametrize(
+    ("name", "size", "dark"),
+    [
+        ("as stored", DESKTOP, False),
+        ("projected", DESKTOP, True),
+        ("projected", PHONE, False),
+        ("as stored", PHONE, True),
+        ("hostile", DESKTOP, False),
+    ],
+    ids=lambda value: str(value),
+)
 def test_axe_finds_no_serious_violation(browser: Browser, tmp_path: Path, name: str, size: tuple[int, int], dark: bool) -> None:
     path = tmp_path / "report.html"
     path.write_text(page.render(EDGES[name](json.loads(FIXTURE.read_bytes()))), encoding="utf-8")
@@ -246,8 +266,8 @@ def test_axe_finds_no_serious_violation(browser: Browser, tmp_path: Path, name: 
 
 def test_axe_notices_what_is_wrong(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["full"])
-    browser.ask("document.querySelector('[name=demand]').closest('label').replaceWith(document.querySelector('[name=demand]'))")
-    assert "label" in [name for name, _ in serious(browser)]
+    browser.ask("const s = document.querySelector('[name=objective]'); s.closest('label').replaceWith(s)")
+    assert "select-name" in [name for name, _ in serious(browser)]
 
 
 def test_everything_works_by_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
