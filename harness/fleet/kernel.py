@@ -90,16 +90,18 @@ def _route(active: Ints, outstanding: Ints, least_outstanding: bool, draw: float
 @_compiled
 def _work(free: Ints, at: int, draw: float, pool_ns: Ints, pool_start: Ints) -> int:
     """When a request that arrives at `at` is done, by the worker that is free first; `free` int64[workers] is updated."""
-    worker = 0
+    worker, last = 0, free[0]
     for each in range(1, free.size):
         if free[each] < free[worker]:
             worker = each
+        if free[each] > last:
+            last = free[each]
     start = max(at, free[worker])
     busy = 0
     for each in range(free.size):
         if free[each] > start:
             busy += 1
-    level = min(busy, pool_start.size - 2)
+    level = 0 if last <= at else min(busy + 1, pool_start.size - 2)
     size = pool_start[level + 1] - pool_start[level]
     free[worker] = start + pool_ns[pool_start[level] + int(draw * size)]
     return int(free[worker])
@@ -128,9 +130,9 @@ def serve(
 
     `arrive_ns` int64[n], sorted; `routing` and `drawing` float64[n] in [0, 1) choose the instance and the service time.
     `active` holds the slots that take requests, `free_ns` int64[slots, workers] when each worker is free, `outstanding`
-    int64[slots] the requests not yet answered. A service with k busy workers, itself included, is drawn from
-    pool_ns[pool_start[k-1]:pool_start[k]]. `heap_ns` and `heap_slot` hold the `held` departures to come. All of these are
-    updated in place; `done_ns` int64[n] is written.
+    int64[slots] the requests not yet answered. A service that finds its instance empty is drawn from the first pool,
+    pool_ns[0:pool_start[1]], one with k busy workers, itself included, from pool_ns[pool_start[k]:pool_start[k+1]]. `heap_ns`
+    and `heap_slot` hold the `held` departures to come. All of these are updated in place; `done_ns` int64[n] is written.
 
     Returns (departures left in the heap, requests answered in the time, time integral of requests outstanding in
     request-ns).

@@ -20,7 +20,7 @@ from harness.statistics import nearest_rank
 from loadprofiles.traces import Trace
 
 NS_PER_S = 1_000_000_000
-_ROUTE_STREAM, _SERVICE_STREAM, _START_STREAM = 2, 3, 4
+_ROUTE_STREAM, SERVICE_STREAM, _START_STREAM = 2, 3, 4
 _MINUTE_S = 60
 _P99 = 0.99
 
@@ -42,7 +42,7 @@ class _Run:
         self.fleet, self.policy, self.slo, self.seed = fleet, policy, slo, seed
         self.tick_ns = policy.period_s * NS_PER_S
         self.servers = Servers(fleet.service, fleet.workers, fleet.queue_limit, fleet.routing is Routing.LEAST_OUTSTANDING)
-        self.routing, self.drawing = demands.stream(seed, _ROUTE_STREAM), demands.stream(seed, _SERVICE_STREAM)
+        self.routing, self.drawing = demands.stream(seed, _ROUTE_STREAM), demands.stream(seed, SERVICE_STREAM)
         self.starting = demands.stream(seed, _START_STREAM)
         self.servers.add([0] * initial, 0)
         self.limits = policy.limits

@@ -4,9 +4,8 @@
 
 Parts: the load generator beside stock Locust; the model server beside the same session in process and beside a bare uvicorn
 application; what Loadstone measures against servers of known law; whether a disturbed generator is noticed; the fleet simulator
-against queueing theory; compiled code beside ONNX Runtime and OpenVINO; the report of a
-large run; the wall time of a smoke and a quick bench of resnet50
-with cached artifacts.
+against queueing theory and against a real server, and its recommended scaling target replayed live; compiled code beside ONNX
+Runtime and OpenVINO; the report of a large run; the wall time of a smoke and a quick bench of resnet50 with cached artifacts.
 """
 
 from __future__ import annotations
@@ -86,6 +85,8 @@ PARTS: dict[str, Callable[[], Any]] = {
     "accuracy": partial(part, "tests.perf.accuracy"),
     "faults": partial(part, "tests.perf.generator_faults"),
     "simulator": partial(part, "tests.perf.simulator"),
+    "simulator_live": partial(part, "tests.perf.simulator_live"),
+    "fleet_replay": partial(part, "tests.perf.fleet_replay"),
     "compile_speed": partial(part, "tests.perf.compile_speed"),
     "report": partial(part, "tests.perf.report_speed"),
     "bench": benches,

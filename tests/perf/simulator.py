@@ -11,7 +11,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ import numpy as np
 
 from harness.errors import UsageError
 from harness.fleet import kernel, measured, sweep
-from harness.fleet.demand import Demand
+from harness.fleet.demand import Demand, stream
+from harness.fleet.nouns import Day
 from harness.fleet.service import ServiceTimes
-from harness.fleet.simulate import simulate, steady
+from harness.fleet.simulate import SERVICE_STREAM, simulate, steady
 from harness.fleet.sweep import Question
 from harness.measurement import latency_ms
 from harness.nouns import SLO
@@ -35,7 +36,12 @@ SEEDS = 16
 
 
 def theory(requests: int) -> list[dict[str, Any]]:
-    """Mean waits of one instance with c workers, each from SEEDS runs of about `requests` requests."""
+    """Mean waits of one instance with c workers, each from SEEDS runs of about `requests` requests.
+
+    Chance is taken out where it is known: each run's wait is its mean latency less the mean of the very services it drew, and
+    what its arrivals and services had too many or too few of goes by regression over the seeds (control variates, whose
+    expectations are exact). `bound` is |error| and 1.96 standard errors.
+    """
     cases: list[tuple[str, Callable[[float], ServiceTimes], int, float, float]]
     cases = [(f"M/M/{c}", exponential, c, rho, mmc_wait_s(rho, c, SERVICE_S)) for c in (1, 2, 8) for rho in (0.5, 0.7, 0.9)]
     cases += [("M/D/1", constant, 1, rho, md1_wait_s(rho, SERVICE_S)) for rho in (0.5, 0.7, 0.9)]
@@ -44,18 +50,33 @@ def theory(requests: int) -> list[dict[str, Any]]:
         service, rate_per_s = law(SERVICE_S), rho * workers / SERVICE_S
         servers = fleet(service, workers, queue_limit=10**6)
         days = [steady(servers, 1, rate_per_s, round(requests / rate_per_s), LOOSE, seed) for seed in range(SEEDS)]
-        errors = [(day.mean_ms / 1e3 - service.mean_s) / wait_s - 1 for day in days if day.mean_ms is not None]
+        error, deviation = _controlled(days, service, rate_per_s, wait_s)
         rows.append(
             {
                 "queue": name,
                 "utilisation": rho,
                 "requests": sum(day.requests for day in days),
                 "theory_ms": wait_s * 1e3,
-                "error": float(np.mean(errors)),
-                "standard_error": float(np.std(errors, ddof=1)) / len(errors) ** 0.5,
+                "error": error,
+                "standard_error": deviation,
+                "bound": abs(error) + 1.96 * deviation,
             }
         )
     return rows
+
+
+def _controlled(days: Sequence[Day], service: ServiceTimes, rate_per_s: float, wait_s: float) -> tuple[float, float]:
+    """(relative error of the mean wait, its standard error)."""
+    (pool,) = service.levels
+    drawn = [pool[(stream(day.seed, SERVICE_STREAM).random(day.requests) * pool.size).astype(int)].mean() / 1e9 for day in days]
+    waits = np.array([(day.mean_ms or 0.0) / 1e3 for day in days]) - drawn
+    controls = [np.array([day.requests / (60 * len(day.minutes)) / rate_per_s - 1 for day in days])]
+    if pool.size > 1:
+        controls.append(np.array(drawn) / service.mean_s - 1)
+    design = np.column_stack([np.ones(len(days)), *controls])
+    fit = np.linalg.lstsq(design, waits, rcond=None)[0]
+    spread = float(((waits - design @ fit) ** 2).sum()) / (len(days) - design.shape[1])
+    return float(fit[0]) / wait_s - 1, float(np.sqrt(spread * np.linalg.inv(design.T @ design)[0, 0])) / wait_s
 
 
 def speed() -> list[dict[str, Any]]:

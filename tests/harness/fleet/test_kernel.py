@@ -98,6 +98,11 @@ def test_service_times_follow_the_number_of_busy_workers() -> None:
     done, _ = one_instance(ServiceTimes(levels=levels, source=""), 2, arrive, 0)
     # Alone; with another; after the first, while the second still runs; alone again.
     assert done.tolist() == [10**9, 3 * 10**9 + 1, 4 * 10**9, 11 * 10**9]
+    cold = ServiceTimes(levels=levels, source="", idle=np.asarray([5 * 10**9], np.int64))
+    # Who finds nobody takes 5 s; who waited for the only worker that is free meets the other one.
+    assert one_instance(cold, 2, arrive, 0)[0].tolist() == [5 * 10**9, 3 * 10**9 + 1, 6 * 10**9 + 1, 15 * 10**9]
+    waited = one_instance(cold, 1, arrive[:2], 0)[0]
+    assert waited.tolist() == [5 * 10**9, 6 * 10**9]
 
 
 def test_least_outstanding_beats_random_and_uses_everybody() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from harness.fleet import service
 from loadprofiles.samples import FAILED, RECORD, SUCCEEDED, Samples
@@ -59,8 +60,8 @@ def test_levels_are_the_workers_busy_at_the_beginning() -> None:
     assert np.unique(found.levels[0]).tolist() == [12_000_000, 17_000_000]
     assert np.unique(found.levels[1]).tolist() == [18_000_000]
     pool, starts = found.pools()
-    assert starts.tolist() == [0, 80, 120]
-    assert pool.size == 120
+    assert starts.tolist() == [0, 80, 160, 200], "who meets nobody is like the first level"
+    assert pool.size == 200
 
 
 def test_a_level_that_was_hardly_seen_joins_the_one_below() -> None:
@@ -68,3 +69,42 @@ def test_a_level_that_was_hardly_seen_joins_the_one_below() -> None:
     assert found is not None
     assert len(found.levels) == 4
     assert all((level == found.levels[0]).all() for level in found.levels)
+
+
+def queued(rng: np.random.Generator, lone_ms: float, busy_ms: float, n: int = 4000, reports: bool = True) -> Samples:
+    """Poisson arrivals at one worker that takes longer with a request that finds it idle."""
+    due = np.cumsum(rng.exponential(20.0, n))
+    done, free = np.empty(n), 0.0
+    for i, at in enumerate(due):
+        free = max(at, free) + (busy_ms if free > at else lone_ms)
+        done[i] = free
+    made = np.zeros(n, RECORD)
+    made["due_ns"] = made["sent_ns"] = (due * 1e6).astype(np.int64)
+    made["done_ns"] = (done * 1e6).astype(np.int64)
+    # What it says of itself leaves out half of what holds it.
+    made["compute_us"] = 5_000 if reports else -1
+    made["outcome"] = SUCCEEDED
+    return made
+
+
+def test_open_loop_runs_show_what_holds_a_worker_whatever_the_server_says() -> None:
+    alone = run([100.0 * i for i in range(40)], [5.0] * 40)
+    for reports in (True, False):
+        found = service.measured([alone], [queued(np.random.default_rng(2), 12.0, 10.0, reports=reports)], 1)
+        assert found is not None
+        assert found.idle is not None
+        assert np.median(found.idle) == pytest.approx(12e6, rel=1e-4)
+        assert np.median(found.levels[0]) == pytest.approx(10e6, rel=1e-4)
+        assert found.mean_s == pytest.approx(0.012, rel=1e-3)
+        assert "that met nobody" in found.source
+
+
+def test_a_server_that_is_no_such_queue_is_taken_at_its_word() -> None:
+    # Everything answered in tens: no single worker gives nine answers at one instant.
+    due = np.arange(400) * 10.0
+    batch = run(due.tolist(), [2.0] * 400)
+    batch["done_ns"] = ((due // 100 + 1) * 100e6).astype(np.int64)
+    alone = run([100.0 * i for i in range(40)], [2.0] * 40)
+    found = service.measured([alone], [batch], 1)
+    assert found is not None
+    assert "compute times" in found.source

@@ -1,0 +1,65 @@
+"""The router of the replay: the least outstanding first, drained before it goes, and refused when nobody is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from tests.perf.router import Replica, Router
+
+
+async def _server(slow_s: float, seen: Counter[str], name: str) -> tuple[asyncio.Server, int]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                body = await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
+                seen[name] += 1
+                await asyncio.sleep(slow_s)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body[::-1]))
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    return server, server.sockets[0].getsockname()[1]
+
+
+async def _ask(port: int, body: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    head = await reader.readuntil(b"\r\n\r\n")
+    said = head + await reader.readexactly(int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0]))
+    writer.close()
+    return said
+
+
+async def _proof() -> None:
+    seen, answers = Counter[str](), Counter[str]()
+    router = Router(lambda: answers.update(["all"]))
+    port = await router.start()
+    assert (await _ask(port, b"x")).startswith(b"HTTP/1.1 503")
+    slow, fast = await _server(0.2, seen, "slow"), await _server(0.01, seen, "fast")
+    replicas = [Replica(port=slow[1]), Replica(port=fast[1])]
+    for each in replicas:
+        router.admit(each)
+    first = [asyncio.create_task(_ask(port, b"abc")) for _ in range(2)]
+    await asyncio.sleep(0.1)  # the slow one is still at its first
+    said = [await _ask(port, b"abc") for _ in range(5)]
+    assert all(each.endswith(b"cba") for each in said + list(await asyncio.gather(*first)))
+    assert seen == {"slow": 1, "fast": 6}
+    late = asyncio.create_task(_ask(port, b"z"))
+    late2 = asyncio.create_task(_ask(port, b"z"))
+    await asyncio.sleep(0.05)
+    await router.drain(replicas[0])
+    assert replicas[0].outstanding == 0
+    assert router.serving == 1
+    await asyncio.gather(late, late2)
+    assert answers["all"] == 9
+    assert router.refused == 1
+    await router.stop()
+    for server, _ in (slow, fast):
+        server.close()
+
+
+def test_the_router() -> None:
+    asyncio.run(_proof())
