@@ -96,7 +96,8 @@ def _held(run: Samples, workers: int) -> _Held:
 
 def _explained(found: Sequence[_Held], workers: int) -> ServiceTimes:
     times = np.concatenate([each.service_ns for each in found])
-    busy, lone = (np.concatenate(arrays) for arrays in ([each.busy for each in found], [each.lone for each in found]))
+    busy = np.concatenate([each.busy for each in found])
+    lone = np.concatenate([each.lone for each in found])
     apart = min(int(lone.sum()), int((~lone).sum())) >= FEWEST
     levels = _levels(times[~lone], busy[~lone], workers) if apart else _levels(times, busy, workers)
     counts = ", ".join(f"{level.size} with {k} busy" for k, level in enumerate(levels, start=1))

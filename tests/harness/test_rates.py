@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.commands.run import _demands
 from harness.errors import UsageError
 from harness.rates import per_second
 
@@ -26,3 +27,12 @@ def test_what_is_no_rate_is_said(text: str) -> None:
 def test_what_nobody_can_ask_is_said(text: str) -> None:
     with pytest.raises(UsageError, match="is impossible; allowed"):
         per_second(text, "--peak")
+
+
+def test_demand_and_peak_stand_in_for_each_other() -> None:
+    assert _demands("20/s", None) == (20.0, 20.0)
+    assert _demands(None, "600/min") == (10.0, 10.0)
+    assert _demands("5", "600/min") == (5.0, 10.0)
+    assert _demands(None, None) == (None, None)
+    with pytest.raises(UsageError, match="--peak 1 is below --demand 2"):
+        _demands("2", "1")

@@ -6,6 +6,7 @@ Just enough HTTP/1.1 for that: keep-alive, and bodies with a Content-Length.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import re
 from collections.abc import Callable
@@ -56,6 +57,8 @@ class Router:
         for task in self._clients:
             task.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
+        for replica in self._admitted:
+            await _close(replica)
 
     def admit(self, replica: Replica) -> None:
         self._admitted.append(replica)
@@ -64,8 +67,7 @@ class Router:
         """Send it nothing more, and wait until it has answered everything."""
         self._admitted.remove(replica)
         await replica.idle.wait()
-        for _, writer in replica.spare:
-            writer.close()
+        await _close(replica)
 
     @property
     def serving(self) -> int:
@@ -84,6 +86,8 @@ class Router:
         finally:
             self._clients.discard(task)
             writer.close()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
 
     async def _answer(self, request: bytes) -> bytes:
         if not self._admitted:
@@ -108,6 +112,14 @@ class Router:
         replica.answered += 1
         self._on_answer()
         return reply
+
+
+async def _close(replica: Replica) -> None:
+    while replica.spare:
+        _, writer = replica.spare.pop()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def _message(reader: asyncio.StreamReader) -> bytes:

@@ -19,6 +19,7 @@ async def _server(slow_s: float, seen: Counter[str], name: str) -> tuple[asyncio
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body[::-1]))
         except asyncio.IncompleteReadError:
             writer.close()
+            await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     return server, server.sockets[0].getsockname()[1]
@@ -30,6 +31,7 @@ async def _ask(port: int, body: bytes) -> bytes:
     head = await reader.readuntil(b"\r\n\r\n")
     said = head + await reader.readexactly(int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0]))
     writer.close()
+    await writer.wait_closed()
     return said
 
 
@@ -59,6 +61,8 @@ async def _proof() -> None:
     await router.stop()
     for server, _ in (slow, fast):
         server.close()
+        await server.wait_closed()
+    await asyncio.sleep(0.05)  # the servers' own ends see that they were left
 
 
 def test_the_router() -> None:
