@@ -39,7 +39,7 @@ class Loader:
             self.folder,
             name,
             samples=self.folder / f"{name}.bin",
-            in_flight_cap=4096,
+            in_flight_cap=256,
             own_core=True,
         )
         reply = self.generator.run(plan, profile.duration_s + 60)
