@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import NormalDist
 from typing import Any
 
 from harness.nouns import Estimate
@@ -88,15 +89,15 @@ def _option(row: Mapping[str, Any], quantile: str | None) -> Option:
     by_limit = zip(curves.get("slo_factor") or (), curves.get("capacity_per_s") or (), strict=True)
     latencies = (curves.get("latency_ms") or {}).get(quantile) or ()
     by_load = zip(curves.get("rate_per_s") or () if latencies else (), latencies, strict=True)
-    spread = row.get("between_starts") or {}
+    spread, wider = row.get("between_starts") or {}, _wider(row)
     return Option(
         id=str(row["id"]),
         instance=str(row["instance"]),
         basis=str(row.get("basis") or MEASURED),
         usd_per_hour=row.get("usd_per_hour"),
-        usd_per_million=_estimate(row.get("usd_per_million"), None),
-        capacity_per_s=_estimate(row.get("capacity_per_s"), None),
-        latency_ms=_estimate((row.get("latency_ms") or {}).get(quantile), row.get("latency_reason")),
+        usd_per_million=_estimate(row.get("usd_per_million"), None, wider),
+        capacity_per_s=_estimate(row.get("capacity_per_s"), None, wider),
+        latency_ms=_estimate((row.get("latency_ms") or {}).get(quantile), row.get("latency_reason"), wider),
         by_limit=tuple((float(x), float(y)) for x, y in by_limit),
         by_load=tuple((float(x), float(y)) for x, y in by_load if y is not None),
         curve_reason=curves.get("reason") if curves else "no service times were measured, only the figures at this SLO",
@@ -104,10 +105,18 @@ def _option(row: Mapping[str, Any], quantile: str | None) -> Option:
     )
 
 
-def _estimate(data: Mapping[str, Any] | None, reason: str | None) -> Estimate:
+def _wider(row: Mapping[str, Any]) -> float:
+    """What makes a row's intervals those of 95 %, as a power on their ends over the middle: a projection states its level."""
+    level = (row.get("projection") or {}).get("level")
+    return Z_95 / NormalDist().inv_cdf(0.5 + level / 2) if level else 1.0
+
+
+def _estimate(data: Mapping[str, Any] | None, reason: str | None, wider: float) -> Estimate:
     if not data or data.get("value") is None:
         return Estimate(value=None, low=None, high=None, reason=(data or {}).get("reason") or reason or _UNKNOWN)
-    return Estimate(value=data["value"], low=data.get("low"), high=data.get("high"), reason=data.get("reason"))
+    value, ends = data["value"], [data.get("low"), data.get("high")]
+    low, high = (value * (end / value) ** wider if end and value else end for end in ends)
+    return Estimate(value=value, low=low, high=high, reason=data.get("reason"))
 
 
 def _known(row: Mapping[str, Any]) -> set[str]:

@@ -41,6 +41,11 @@ def test_the_cheapest_comes_first_and_what_is_not_known_says_why() -> None:
     assert next(each for each in found if each["id"] == "free@x")["instances"] == 41
 
 
+def test_a_projection_at_another_level_is_widened_to_95_percent() -> None:
+    (option,) = options([row("a@x", spread=1.5, basis="projected", projection={"level": 0.9})], "p99")
+    assert option.capacity_per_s.low == pytest.approx(10 / 1.5 ** (1.96 / 1.645), rel=1e-3)
+
+
 def test_one_instance_is_the_least() -> None:
     (made,) = fleets(options([row("a@x")], "p99"), 0.01)
     assert made.instances == 1
