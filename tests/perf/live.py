@@ -68,7 +68,8 @@ def latency_ms(run: Samples) -> np.ndarray:
 
 def open_run(run: Samples, rate_per_s: float, duration_s: float) -> OpenRun:
     """An open-loop run as the capacity sees it."""
-    begin = run["due_ns"].min()
+    run = run[np.argsort(run["due_ns"], kind="stable")]  # they lie in the order answered
+    begin = run["due_ns"][0]
     return OpenRun(
         start="0",
         rate_per_s=rate_per_s,
