@@ -22,6 +22,7 @@ from compilers.precision import bar
 from compilers.registry import backend
 from compilers.spec_io import PreparedModel, read_spec
 from compilers.targets import identity, resolve
+from compilers.tvm import records
 from harness.errors import InfrastructureError, UsageError
 from harness.nouns import Artifact, CompileOptions, Failure, Parity, Skipped
 from harness.supervise import ExitReport, run_bounded
@@ -96,14 +97,16 @@ def _how_to_install(chosen: Backend, package: str) -> str:
 
 def _key(chosen: Backend, options: CompileOptions, model: PreparedModel, versions: Mapping[str, str]) -> dict[str, Any]:
     """Everything the artifact and its parity depend on. The folder's name stands for shapes, payloads and exporters."""
-    kept = options if chosen.threads_matter else replace(options, threads=1)
+    path = records.path_of(options)
+    kept = options if chosen.threads_matter or path is not None else replace(options, threads=1)
     return {
         "model": model.spec.digest,
         "weights": [model.spec.weights, model.spec.weights_note],
         "prepared": model.folder.name,
         "tolerance": asdict(bar(model.spec.tolerance, options.precision)),
         # The hardware that was meant, not the name it was asked for by.
-        "options": asdict(replace(kept, target="", target_options="")),
+        "options": asdict(replace(kept, target="", target_options="", records="")),
+        "records": None if path is None or not path.is_file() else cache.file_digest(path),
         "target": identity(resolve(options.target, options.target_options)),
         "packages": dict(versions),
         "cpu": cache.cpu_identity(),

@@ -75,8 +75,7 @@ def _job(model: str, payload_dir: Path | None, shapes: Mapping[str, tuple[int, .
     kind, source = _kind(model)
     if kind == "builtin":
         facts = builtin(model)
-        if shapes:
-            raise UsageError(f"--shape {next(iter(shapes))}: {model} is built in and has fixed shapes")
+        shapes = _other_batch(model, {spec.name: spec.shape for spec in facts.inputs}, shapes)
         identity: dict[str, Any] = {"name": model, "hub": _hub_state(facts.hub_id)}
     else:
         identity = {"digest": cache.file_digest(source)}
@@ -97,6 +96,25 @@ def _job(model: str, payload_dir: Path | None, shapes: Mapping[str, tuple[int, .
         "payload_dir": None if payload_dir is None else str(payload_dir.absolute()),
         "key": key,
     }
+
+
+def _other_batch(
+    model: str, known: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of a built-in model's inputs for the batch that `shapes` ask for; none for its own.
+
+    Raises UsageError when they ask for more than another batch, or for two.
+    """
+    for name, shape in shapes.items():
+        if name not in known:
+            raise UsageError(f"--shape {name}: {model} has no such input; it takes {', '.join(known)}")
+        if shape[1:] != known[name][1:] or not shape or shape[0] < 1:
+            fixed = "x".join(map(str, known[name][1:]))
+            raise UsageError(f"--shape {name}: {model} is built in and takes Nx{fixed}, with a batch of N")
+    sizes = {shape[0] for shape in shapes.values()}
+    if len(sizes) > 1:
+        raise UsageError(f"--shape: {model} takes one batch size for all inputs, not {' and '.join(map(str, sorted(sizes)))}")
+    return {name: (size, *shape[1:]) for size in sizes - {1} for name, shape in known.items()}
 
 
 def _kind(model: str) -> tuple[str, Path]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +68,16 @@ def _from_builtin(job: Mapping[str, Any], out: Path) -> dict[str, Any]:
     facts = builtin(job["name"])
     module, weights, note = networks.build(facts)
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    program = programs.export(module, facts.inputs)
+    inputs = tuple(replace(spec, shape=tuple(job["shapes"].get(spec.name, spec.shape))) for spec in facts.inputs)
+    program = programs.export(module, inputs)
     programs.save(program, out / spec_io.PROGRAM)
-    names = [spec.name for spec in facts.inputs]
+    names = [spec.name for spec in inputs]
     programs.to_onnx(program, names, [spec.name for spec in facts.outputs], out / spec_io.ONNX)
-    payloads = _payloads(job, facts.inputs, {"input_ids": VOCABULARY})
+    payloads = _payloads(job, inputs, {"input_ids": VOCABULARY})
     reference = programs.eager_outputs(module, names, payloads)
     digest = cache.file_digest(out / spec_io.ONNX)
     found = _Found(
-        inputs=facts.inputs,
+        inputs=inputs,
         output_names=[spec.name for spec in facts.outputs],
         payloads=payloads,
         reference=reference,

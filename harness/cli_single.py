@@ -18,7 +18,10 @@ from harness.errors import UsageError
 @click.option("--target", default="host", show_default=True, help="From `loadstone targets`, or Neo's TargetPlatform in JSON.")
 @click.option("--options", "target_options", default="", help="Neo's CompilerOptions for the target, in JSON.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--shape", "shapes", multiple=True, help="NAME=1x128: fixes an input of an ONNX file with dynamic axes.")
+@click.option("--shape", "shapes", multiple=True, help="NAME=1x128: fixes an input with dynamic axes, or another batch size.")
+@click.option("--batches", default="", help="Comma-separated batch sizes that tvm makes code of their own for, besides 1.")
+@click.option("--search", type=click.FloatRange(min=0), default=0.0, help="Seconds in which tvm measures other kernels.")
+@click.option("--records", default="", metavar="FILE", help="What searches found; with --search, a file in the cache.")
 @click.option("--out", type=click.Path(path_type=Path), help="Copy the artifacts here as well.")
 @click.option("--json", "as_json", is_flag=True)
 def compile(
@@ -29,6 +32,9 @@ def compile(
     target_options: str,
     threads: int,
     shapes: Sequence[str],
+    batches: str,
+    search: float,
+    records: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -44,6 +50,9 @@ def compile(
         out=out,
         target=target,
         target_options=target_options,
+        batches=batches,
+        search_s=search,
+        records=records,
     )
     raise SystemExit(single.compile_model(asked, as_json=as_json))
 

@@ -81,6 +81,12 @@ class CompileOptions:
     precision: str = "fp32"
     threads: int = 1
     optimisation_level: int = 3
+    search_s: float = 0.0
+    """Seconds for a measured search over the kernels' parameters; 0 for none."""
+    records: str = ""
+    """A file of what earlier searches found, or empty."""
+    batches: tuple[int, ...] = ()
+    """Batch sizes besides 1 that get code of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from compilers import build as building
 from compilers import intake, precision, registry, targets
 from compilers.cache import default_cache
 from compilers.spec_io import PreparedModel
+from compilers.tvm import records
 from harness import local
 from harness.bench import Built
 from harness.commands.run import cancellable
@@ -36,6 +38,12 @@ class CompileRequest:
     out: Path | None
     target: str
     target_options: str
+    batches: str = ""
+    search_s: float = 0.0
+    records: str = ""
+
+
+_TUNABLE = "tvm"
 
 
 def compile_model(asked: CompileRequest, *, as_json: bool) -> int:
@@ -50,6 +58,7 @@ def compile_model(asked: CompileRequest, *, as_json: bool) -> int:
     resolved = targets.resolve(asked.target, asked.target_options)
     if resolved.why_not is not None:
         raise UsageError(f"nothing here compiles for {resolved.name}: {resolved.why_not}")
+    tuning = _tuning(names, asked)
     suffix = () if resolved.name == targets.HOST else (resolved.name,)
     rows: list[dict[str, Any]] = []
     with cancellable() as cancelled:
@@ -63,6 +72,7 @@ def compile_model(asked: CompileRequest, *, as_json: bool) -> int:
                 target=asked.target,
                 target_options=asked.target_options,
             )
+            options = replace(options, **tuning) if name == _TUNABLE else options
             built = _build(prepared, options, cancelled)
             row: dict[str, Any] = {"backend": name, "precision": form, "target": resolved.name}
             row |= {"status": type(built).__name__.lower(), **_plain(asdict(built))}
@@ -74,6 +84,24 @@ def compile_model(asked: CompileRequest, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(rows, indent=1))
     return 0 if any(row["status"] == "artifact" for row in rows) else InfrastructureError.exit_code
+
+
+def _tuning(names: Sequence[str], asked: CompileRequest) -> dict[str, Any]:
+    """The options that only one backend has; raises UsageError where it is not asked for, and for a damaged record file."""
+    if not re.fullmatch(r"([1-9]\d*(,[1-9]\d*)*)?", asked.batches):
+        raise UsageError(f"--batches {asked.batches!r} is not a list of batch sizes such as 4,8")
+    sizes = tuple(int(size) for size in asked.batches.split(",") if size)
+    place = asked.records and str(Path(asked.records).absolute())
+    tuning = {"search_s": asked.search_s, "records": place, "batches": sizes}
+    if any(tuning.values()) and _TUNABLE not in names:
+        every = ",".join([*names, _TUNABLE])
+        raise UsageError(f"--search, --records and --batches are for {_TUNABLE}; add it: --backends {every}")
+    path = records.path_of(CompileOptions(backend=_TUNABLE, search_s=asked.search_s, records=asked.records))
+    if path is not None:
+        if not asked.search_s and not path.is_file():
+            raise UsageError(f"--records {path}: no such file; --search SECONDS makes one")
+        records.read(path)
+    return tuning
 
 
 def serve_model(model: str, backend: str, form: str, host: str, port: int, threads: int) -> int:

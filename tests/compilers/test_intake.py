@@ -124,7 +124,10 @@ def test_names_and_paths_that_lead_nowhere(tmp_path: Path) -> None:
     assert "not a regular file" in refuse(tmp_path, tmp_path)
     os.mkfifo(tmp_path / "pipe.onnx")
     assert "not a regular file" in refuse(tmp_path / "pipe.onnx", tmp_path)
-    assert "fixed shapes" in refuse("resnet50", tmp_path, shapes={"pixel_values": (1, 3, 8, 8)})
+    assert "takes Nx3x224x224" in refuse("resnet50", tmp_path, shapes={"pixel_values": (1, 3, 8, 8)})
+    assert "no such input" in refuse("resnet50", tmp_path, shapes={"image": (8, 3, 224, 224)})
+    two = {"input_ids": (2, 128), "attention_mask": (4, 128)}
+    assert "one batch size" in refuse("bert_base", tmp_path, shapes=two)
 
 
 def test_a_file_larger_than_protocol_buffers_allow_is_refused(tmp_path: Path) -> None:
@@ -183,3 +186,13 @@ def test_a_builtin_model_matches_its_published_facts(tmp_path: Path, monkeypatch
     top1 = {int(result[0].argmax()) for result in spec_io.read_reference(made.folder)}
     assert len(top1) > 4
     shutil.rmtree(tmp_path / "cache")
+
+
+def test_another_batch_of_a_built_in_model_is_another_job() -> None:
+    plain = intake._job("bert_base", None, {})
+    assert intake._job("bert_base", None, {"input_ids": (1, 128)})["key"] == plain["key"]
+    eight = intake._job("bert_base", None, {"input_ids": (8, 128)})
+    assert eight["key"] != plain["key"]
+    # The other inputs follow.
+    assert {shape[0] for shape in eight["shapes"].values()} == {8}
+    assert len(eight["shapes"]) > 1

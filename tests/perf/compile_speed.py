@@ -1,6 +1,7 @@
-"""How fast the TVM backend's code is beside ONNX Runtime and OpenVINO: `python -m tests.perf.compile_speed [--models …]`.
+"""How fast the TVM backend's code is beside ONNX Runtime, OpenVINO and eager torch: `python -m tests.perf.compile_speed`.
 
-One process per number of threads loads the same ONNX file into all engines, float32 forced, and runs them in blocks in turn:
+One process per number of threads loads the same ONNX file into all engines, float32 forced, and runs them in blocks in turn
+(torch runs the program that the file was exported from, in a process of its own, because it and TVM do not share one well):
 an engine's pool may spin after its last call and would take the core from the next engine's first, hence a pause and
 uncounted calls before each block. A round's ratio is of two medians taken within seconds; the table shows the median over
 the rounds, so a slow minute of the machine cancels. Nothing else may run meanwhile.
@@ -20,7 +21,8 @@ from statistics import median
 from typing import Any
 
 MODELS = ("resnet50", "resnet50 without Winograd", "mobilenet_v2", "bert_base", "vit_b16")
-ENGINES = ("ort", "openvino", "tvm")
+ENGINES = ("ort", "openvino", "torch", "tvm")
+NAMES = {"openvino": "OpenVINO", "torch": "torch eager", "tvm": "TVM"}
 PAUSE_S = 0.15
 UNCOUNTED = 2
 CALLS_PER_BLOCK = 4
@@ -28,6 +30,9 @@ CALLS_PER_BLOCK = 4
 
 def main(argv: list[str]) -> int:
     arguments = _arguments(argv)
+    if arguments.torch:
+        _serve_torch(Path(arguments.torch), arguments.threads[0])
+        return 0
     if arguments.child:
         print(json.dumps(_measure(Path(arguments.child), arguments)))
         return 0
@@ -51,6 +56,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--torch", help=argparse.SUPPRESS)
     parser.add_argument("--winograd", type=int, default=4, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -84,17 +90,19 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     from compilers import spec_io
 
     threads, (payload, *_) = arguments.threads[0], spec_io.read_payloads(folder)
+    torch, tvm = _Torch(folder, threads), _tvm(folder, arguments.winograd, payload)
     calls = {
         "ort": _ort(folder, threads, payload),
         "openvino": _openvino(folder, threads, payload),
-        "tvm": _tvm(folder, arguments.winograd, payload),
+        "tvm": tvm,
     }
     rounds: dict[str, list[float]] = {name: [] for name in ENGINES}
     for turn in range(arguments.rounds):
         # The order turns, so that no engine always follows the same one.
         for at in range(len(ENGINES)):
             name = ENGINES[(at + turn) % len(ENGINES)]
-            rounds[name].append(_block(calls[name]))
+            rounds[name].append(torch.block() if name == "torch" else _block(calls[name]))
+    torch.close()
     base = rounds["ort"]
     return {
         "milliseconds": {name: round(median(values) * 1e3, 3) for name, values in rounds.items()},
@@ -160,10 +168,43 @@ def _tvm(folder: Path, winograd: int, payload: Mapping[str, Any]) -> Callable[[]
     return lambda: main(*inputs)
 
 
+class _Torch:
+    """Eager torch in a child that answers each line on its input with the seconds of one block."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        command = [sys.executable, "-m", "tests.perf.compile_speed", "--torch", str(folder), "--threads", str(threads)]
+        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def block(self) -> float:
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write("block\n")
+        self._child.stdin.flush()
+        return float(self._child.stdout.readline())
+
+    def close(self) -> None:
+        self._child.communicate("")
+
+
+def _serve_torch(folder: Path, threads: int) -> None:
+    import torch
+
+    from compilers import spec_io
+    from compilers.backend_torch import load_program, use_threads
+
+    use_threads(threads)
+    spec, (payload, *_) = spec_io.read_spec(folder), spec_io.read_payloads(folder)
+    call = load_program(folder / spec_io.PROGRAM).module(check_guards=False)
+    inputs = [torch.from_numpy(payload[item.name]) for item in spec.inputs]
+    with torch.inference_mode():
+        for _ in sys.stdin:
+            print(_block(lambda: call(*inputs)), flush=True)
+
+
 def render(table: Mapping[str, Mapping[str, Any]]) -> str:
     """The table in Markdown: time as a ratio to ONNX Runtime's, less is faster; the fastest engine in bold."""
     threads = sorted({count for row in table.values() for count in row}, key=int)
-    heads = [f"{engine}, {count} thread{'s' if count != '1' else ''}" for count in threads for engine in ENGINES[1:]]
+    heads = [f"{NAMES[name]}, {count} thread{'s' if count != '1' else ''}" for count in threads for name in ENGINES[1:]]
     lines = ["| model | " + " | ".join(heads) + " | ONNX Runtime, ms |", "| --- |" + " --- |" * (len(heads) + 1)]
     for model, row in table.items():
         cells, base = [], []
