@@ -82,11 +82,9 @@ class CompileOptions:
     threads: int = 1
     optimisation_level: int = 3
     search_s: float = 0.0
-    """Seconds for a measured search over the kernels' parameters; 0 for none."""
     records: str = ""
-    """A file of what earlier searches found, or empty."""
     batches: tuple[int, ...] = ()
-    """Batch sizes besides 1 that get code of their own."""
+    """Of tvm: seconds of a measured search, a file of what searches found, batch sizes besides 1 with code of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
