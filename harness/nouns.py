@@ -81,10 +81,9 @@ class CompileOptions:
     precision: str = "fp32"
     threads: int = 1
     optimisation_level: int = 3
-    search_s: float = 0.0
-    records: str = ""
-    batches: tuple[int, ...] = ()
-    """Of tvm: seconds of a measured search, a file of what searches found, batch sizes besides 1 with code of their own."""
+    search_s: float = 0.0  # of tvm: seconds of a measured search,
+    records: str = ""  # a file of what searches found,
+    batches: tuple[int, ...] = ()  # and batch sizes besides 1 that get code of their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
