@@ -2,7 +2,7 @@
 
     python -m tests.perf.gate_live --baseline build/gate --json build/gate_live.json --gates aa:3,slow:3
 
-About 5 minutes a gate; nothing else may run meanwhile. Every gate is appended to the JSON file, so that the work can be done in
+Some minutes a gate; nothing else may run meanwhile. Every gate is appended to the JSON file, so that the work can be done in
 parts; the table is over all of them. `aa` compiles the accepted model anew; `slow` serves that with 5 % of each inference's own
 time worked on top. The baseline is promoted on the first call.
 """

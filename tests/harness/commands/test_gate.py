@@ -344,7 +344,7 @@ def stored_files(folder: Path) -> list[Path]:
     return sorted(path.relative_to(folder) for path in (folder / "baseline").rglob("*") if path.is_file())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_damage_to_a_baseline_ever_passes(
     stored: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
