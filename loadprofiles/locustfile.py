@@ -38,6 +38,9 @@ from loadprofiles.plan import Plan, Reply
 
 _READ_BYTES = 65536
 
+_NICE = -10
+"""Of a generator that has a core of its own: whatever else wakes up there waits, not the requests that are due."""
+
 
 def fine_bucket(response_time: float) -> float:
     """Locust's histogram key for a response time in ms: 3 significant digits, at least 1 us, instead of whole ms."""
@@ -101,6 +104,8 @@ class PlannedLoad(locust.User):
 def run(environment: Environment, plan: Plan) -> Reply:
     """Carry out `plan`, firing Locust's request event for every request that was sent."""
     environment.stats.clear_all()
+    if plan.own_core:
+        _go_first()
     fire: Callable[..., None] = environment.events.request.fire
     method, path = plan.method, plan.path
 
@@ -128,6 +133,13 @@ def run(environment: Environment, plan: Plan) -> Reply:
         gc.unfreeze()
     total = environment.stats.total
     return replace(engine.reply(), locust_requests=total.num_requests, locust_failures=total.num_failures)
+
+
+def _go_first() -> None:
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+    except PermissionError:
+        pass  # for the administrator only; without it the signals of a busy neighbour void a run more often
 
 
 def main() -> None:
