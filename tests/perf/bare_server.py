@@ -6,7 +6,6 @@ No protocol, no checks, no limits. Takes the options of `harness.serving` that `
 from __future__ import annotations
 
 import argparse
-import asyncio
 import ctypes
 import json
 import os
@@ -68,7 +67,7 @@ def main() -> None:
     app = application(session, spec.inputs[0].name, spec.inputs[0].shape)
     server = uvicorn.Server(uvicorn.Config(app, http="httptools", loop="uvloop", log_level="warning", access_log=False))
     options.ready_file.write_text(json.dumps({"port": listener.getsockname()[1]}))
-    asyncio.run(server.serve(sockets=[listener]))
+    server.run(sockets=[listener])  # on uvloop; asyncio's own loop would leave Nagle's algorithm on and wait for delayed ACKs
 
 
 if __name__ == "__main__":
