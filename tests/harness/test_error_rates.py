@@ -27,7 +27,7 @@ class Rates:
 
 
 def simulate(benches: int, gap: float, seed: int) -> Rates:
-    """Benches of two candidates of which the second takes `1 + gap` times as long, the laws in turn; starts differ by up to 2 %.
+    """Benches of two candidates of which the second is slower by `gap`, the laws in turn; starts differ by up to 2 %.
 
     Both are searched as a bench searches: three server starts, one step of 20 s in each, the SLO the same for both.
     """
