@@ -203,14 +203,14 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                     computes[side].append([compute_ms for _, compute_ms in calls[_WARM_CALLS:]])
     finally:
         floor.close()
-    ours, uvicorn = (_added(blocks[side], computes[side], blocks["direct"]) for side in ("ours", "bare"))
+    added, uvicorn = (_added(blocks[side], computes[side], blocks["direct"]) for side in ("ours", "bare"))
     return {
         "model": spec.name,
         "request_bytes": len(requests["ours"]),
         "in_process_p50_ms": _quantile(blocks["direct"], 50),
-        "ours": ours,
+        "ours": added,
         "bare_uvicorn": uvicorn,
-        "outside_session_ours_over_bare": ours["outside_session_ms"]["value"] / uvicorn["outside_session_ms"]["value"],
+        "outside_session_ours_over_bare": added["outside_session_ms"]["value"] / uvicorn["outside_session_ms"]["value"],
         "rounds": options.rounds,
         "calls_per_round": options.calls,
     }
