@@ -163,9 +163,9 @@ class Bench:
         names, seed = sorted(self._artifacts()), self._request.seed
         crew = self._side_by_side(crew, names)
         self._block(experiment.block(SCREEN, 0, names, seed), crew, SEARCH, FINAL)
-        if self._depth.twin and (twin := self._add_twin(names)) is not None:
-            names.append(twin)
-            self._block(experiment.block(SCREEN, 0, [twin], seed), crew, SEARCH, FINAL)
+        if self._depth.twin and (double := self._add_twin(names)) is not None:
+            names.append(double)
+            self._block(experiment.block(SCREEN, 0, [double], seed), crew, SEARCH, FINAL)
         number = 0
         for index in range(len(self._depth.rounds)):
             number += 1

@@ -149,15 +149,13 @@ def reference_durations(names: Sequence[str], final: frozenset[str], rate_per_s:
 def expected_s(depth: Depth, purpose: str, candidates: int, start_s: float = 4.0) -> float:
     """About how long all visits of one purpose to one candidate will take, for the display only."""
     warm_s = start_s + 0.7 * depth.warmup_max_s
-    match purpose:
-        case "screen":
-            return warm_s + depth.probe_s * len(depth.probe_users)
-        case "search":
-            return sum(warm_s + min(round_.load_s / candidates, round_.steps * round_.step_max_s) for round_ in depth.rounds)
-        case _:
-            final = min(candidates, depth.finalists) * depth.final_visits
-            load = final * (depth.finalist_max_s / depth.final_visits + depth.confirm_s + warm_s)
-            return (load + (candidates - min(candidates, depth.finalists)) * (warm_s + depth.reference_s)) / candidates
+    if purpose == SCREEN:
+        return warm_s + depth.probe_s * len(depth.probe_users)
+    if purpose == SEARCH:
+        return sum(warm_s + min(round_.load_s / candidates, round_.steps * round_.step_max_s) for round_ in depth.rounds)
+    finalists = min(candidates, depth.finalists)
+    load_s = finalists * depth.final_visits * (depth.finalist_max_s / depth.final_visits + depth.confirm_s + warm_s)
+    return (load_s + (candidates - finalists) * (warm_s + depth.reference_s)) / candidates
 
 
 def _value(estimate: Estimate) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import experiment, pooled
+from harness import experiment, run_figures
 from harness.bench import Built
 from harness.cost import usd_per_million
 from harness.findings import Findings, SeenRun
@@ -78,7 +78,7 @@ def entry(judged: Judged, cost: Estimate, findings: Findings) -> Entry:
         id=name,
         usd_per_million=cost,
         capacity_per_s=judged.capacity,
-        latency_ms=pooled.latency(findings, findings.kind(name, REFERENCE)),
+        latency_ms=run_figures.latency(findings, findings.kind(name, REFERENCE)),
         replicate_log_sd=float(np.std(np.log(medians), ddof=1)) if len(medians) > 1 else None,
         replicates=max(1, len(medians)),
     )
@@ -116,8 +116,8 @@ def row(judged: Judged, place: Place | None, findings: Findings, safety_factor: 
         "tie_group": place.tie_group if place else None,
         "probability_best": place.probability_best if place else None,
         "steps": [_step(run, findings.slo) for run in findings.runs(name)],
-        "cdf": pooled.cdf(findings, reference),
-        "service_cdf": pooled.cdf(findings, closed),
+        "cdf": run_figures.cdf(findings, reference),
+        "service_cdf": run_figures.cdf(findings, closed),
     }
 
 
@@ -127,7 +127,7 @@ def cost(candidate: Candidate, capacity: Estimate, utilisation: float = 1.0) -> 
 
 def median_latency(findings: Findings, name: str) -> Estimate:
     """The median latency (ms) at the reference rate."""
-    seen = pooled.latency(findings, findings.kind(name, REFERENCE)).get("p50")
+    seen = run_figures.latency(findings, findings.kind(name, REFERENCE)).get("p50")
     if seen is None:
         return Estimate(value=None, low=None, high=None, reason=_no_latency(name, findings))
     return Estimate(value=seen.value, low=seen.low, high=seen.high, reason=seen.reason)
@@ -141,18 +141,18 @@ def start_s(findings: Findings, name: str) -> float | None:
 
 def _load(findings: Findings, reference: Sequence[SeenRun], closed: Sequence[SeenRun]) -> dict[str, Any]:
     """Latency at the reference rate, service time with one user, and what the server said of itself."""
-    samples = pooled.pooled(findings, reference)
+    samples = run_figures.pooled(findings, reference)
     seen = [run.measurement for run in reference]
     busiest = seen or [run.measurement for run in closed]
     return {
-        "latency_ms": _plain(pooled.latency(findings, reference)) or None,
-        "service_ms": _plain(pooled.service(findings, closed)) or None,
+        "latency_ms": _plain(run_figures.latency(findings, reference)) or None,
+        "service_ms": _plain(run_figures.service(findings, closed)) or None,
         "offered_per_s": _mean([each.offered_per_s for each in seen]),
         "achieved_per_s": _mean([each.achieved_per_s for each in seen]),
         "error_ratio": _mean([each.error_ratio for each in seen]),
-        "queue_ms": pooled.reported(samples, "queue_us"),
-        "compute_ms": pooled.reported(samples, "compute_us"),
-        "transport_ms": pooled.transport(samples),
+        "queue_ms": run_figures.reported(samples, "queue_us"),
+        "compute_ms": run_figures.reported(samples, "compute_us"),
+        "transport_ms": run_figures.transport(samples),
         "cpu_utilization": _mean([each.cpu_utilization for each in busiest]),
         "memory_mb": max((each.memory_mb for each in busiest if each.memory_mb is not None), default=None),
         "generator_cpu_ms_per_request": _mean([each.generator_cpu_ms_per_request for each in busiest]),
