@@ -46,7 +46,12 @@ class Inductor:
             raise CannotCompile(f"Inductor: {type(error).__name__}: {_last_line(error)}") from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        return {"freezing": True, "max_autotune": False, "threads": options.threads}
+        return {
+            "freezing": True,
+            "max_autotune": False,
+            "threads": options.threads,
+            "not_reproducible": "the C++ that torch generates names its scratch folder and addresses of its own functions",
+        }
 
     def load(self, artifact: Path, model: ModelSpec, threads: int) -> TorchSession:
         import torch

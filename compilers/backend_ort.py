@@ -19,9 +19,10 @@ from harness.nouns import CompileOptions, ModelSpec
 PRECISIONS = (FP32, INT8, INT8_DYNAMIC)
 _FILE = "model.onnx"
 _PROFILED = 5
+_CPU = "CPUExecutionProvider"
 
 
-class _Session:
+class OrtSession:
     def __init__(self, session: Any, outputs: Sequence[str]) -> None:
         self._session = session
         self._outputs = list(outputs)
@@ -57,14 +58,14 @@ class OnnxRuntime:
             source.unlink()
         return {"graph_optimisation": "all", "provider": "CPUExecutionProvider", **details}
 
-    def load(self, artifact: Path, model: ModelSpec, threads: int) -> _Session:
+    def load(self, artifact: Path, model: ModelSpec, threads: int) -> OrtSession:
         import onnxruntime as ort
 
         settings = _settings(threads)
         # Already optimised for this CPU; doing it again would only cost start time.
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = ort.InferenceSession(str(artifact / _FILE), settings, providers=["CPUExecutionProvider"])
-        return _Session(session, [output.name for output in model.outputs])
+        return OrtSession(session, [output.name for output in model.outputs])
 
     def profile(self, artifact: Path, model: ModelSpec, threads: int, payload: Mapping[str, np.ndarray]) -> list[Layer]:
         """Every node of the optimised graph, by ONNX Runtime's own profiler: the fastest of some runs."""
@@ -83,25 +84,29 @@ class OnnxRuntime:
         return layers_of(events)
 
 
-def layers_of(events: Sequence[Mapping[str, Any]]) -> list[Layer]:
-    """One layer per node that ran, from the events of ONNX Runtime's profile."""
+def layers_of(events: Sequence[Mapping[str, Any]], meant: str = _CPU) -> list[Layer]:
+    """One layer per node that ran, from the events of ONNX Runtime's profile; those off the provider `meant` fell back."""
     best: dict[str, Mapping[str, Any]] = {}
     for event in events:
         if event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time"):
             known = best.get(event["name"])
             best[event["name"]] = event if known is None or event["dur"] < known["dur"] else known
-    return [_layer(name.removesuffix("_kernel_time"), event) for name, event in best.items()]
+    return [_layer(name.removesuffix("_kernel_time"), event, meant) for name, event in best.items()]
 
 
-def _layer(name: str, event: Mapping[str, Any]) -> Layer:
+def _layer(name: str, event: Mapping[str, Any], meant: str) -> Layer:
     facts = event["args"]
     kind = str(facts["op_name"])
     operation = flops.Operation(
         name=name, kind=kind, inputs=_shapes(facts["input_type_shape"]), outputs=_shapes(facts["output_type_shape"])
     )
-    # Everything that ONNX Runtime runs has a kernel: it refuses a graph with an operator that has none.
     return Layer(
-        name=name, kind=kind, time_ns=int(event["dur"]) * 1000, flops=flops.count([operation]).flops or None, fallen_back=False
+        name=name,
+        kind=kind,
+        time_ns=int(event["dur"]) * 1000,
+        flops=flops.count([operation]).flops or None,
+        # A graph with an operator that no provider has is refused whole.
+        fallen_back=facts.get("provider", meant) != meant,
     )
 
 
@@ -109,12 +114,12 @@ def _shapes(entries: Sequence[Mapping[str, Sequence[int]]]) -> list[tuple[int, .
     return [tuple(shape) for entry in entries for shape in entry.values()]
 
 
-def load_model(path: Path, model: ModelSpec, threads: int) -> _Session:
+def load_model(path: Path, model: ModelSpec, threads: int) -> OrtSession:
     """The ONNX file at `path` as ONNX Runtime runs it when nothing is prepared: optimised while it is loaded."""
     import onnxruntime as ort
 
     session = ort.InferenceSession(str(path), _settings(threads), providers=["CPUExecutionProvider"])
-    return _Session(session, [output.name for output in model.outputs])
+    return OrtSession(session, [output.name for output in model.outputs])
 
 
 def quantised(model: ModelSpec, folder: Path, options: CompileOptions, out: Path) -> tuple[Path, dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from compilers.interface import CannotCompile, needs_program, not_native, only_on_host
-from compilers.precision import BF16, FP32
+from compilers.precision import BF16, FP16, FP32
 from harness.nouns import CompileOptions, ModelSpec
 
 PRECISIONS = (FP32, BF16)
@@ -55,13 +55,15 @@ def program_in(precision: str, folder: Path, model: ModelSpec) -> Any:
         return program
     import torch
 
+    narrow = {BF16: torch.bfloat16, FP16: torch.float16}[precision]
+
     class Cast(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.inner = program.module(check_guards=False).to(torch.bfloat16)
+            self.inner = program.module(check_guards=False).to(narrow)
 
         def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            cast = [each.to(torch.bfloat16) if each.is_floating_point() else each for each in tensors]
+            cast = [each.to(narrow) if each.is_floating_point() else each for each in tensors]
             result = self.inner(*cast)
             leaves = result if isinstance(result, (tuple, list)) else (result,)
             return tuple(each.float() if each.is_floating_point() else each for each in leaves)

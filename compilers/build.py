@@ -7,6 +7,7 @@ its files no longer are what was written.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -32,6 +33,7 @@ __all__ = ["ARTIFACT", "build", "check_artifact", "load_session", "read_spec"]
 ARTIFACT = "artifact"
 _OUTCOME, _LOG = "outcome.json", "compile.log"
 _KEYS = {"digest", "size_bytes"}
+_LEAST_BYTES = 1 << 20  # with less than this free, what failed was the disk
 _VERSION = 5  # of the entry and of the backends' own choices; a change makes every older entry unused
 
 
@@ -71,6 +73,8 @@ def build(
             report = _run_child(work, options, model, log, timeout_s, limit, cancelled)
             outcome = cache.read_json(work / _OUTCOME)
             made = _judged(work, report, outcome, log, timeout_s)
+            if made is not None and shutil.disk_usage(work).free < _LEAST_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if isinstance(made, Failure):
                 kind = reproduce.error_class(report, outcome)
                 made = failures.reduced(

@@ -14,11 +14,18 @@ BACKENDS = {
     "inductor": "compilers.backend_inductor:Inductor",
     "torch": "compilers.backend_torch:EagerTorch",
     "tvm": "compilers.backend_tvm:Tvm",
+    "ort-cuda": "compilers.backend_ort_cuda:OnnxRuntimeCuda",
+    "torch-cuda": "compilers.backend_torch_cuda:TorchCuda",
+    "neuron": "compilers.backend_neuron:Neuron",
     "null": "compilers.backend_null:Null",
 }
 
 DEFAULT_BACKENDS = ("ort", "openvino", "inductor", "torch", "tvm")
-"""What a bench tries when nothing is said; `null` is a floor for the serving path, not a candidate."""
+"""What a bench tries when nothing is said; `null` is a floor for the serving path, not a candidate, and those of accelerators
+are asked for by name."""
+
+DEFAULT_FOR = {"neuron": ("neuron",)}
+"""What compiles for a target when nothing is said, by the target's builder; DEFAULT_BACKENDS for any other."""
 
 
 def backend(name: str) -> Backend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import psutil
 
 from compilers import build as building
 from compilers import precision
+from compilers.compile_report import with_report
 from compilers.spec_io import PreparedModel
 from harness import endpoint, first_answer, observe
 from harness.endpoint import ServedEndpoint
@@ -35,6 +37,11 @@ _PROOF_USERS = 16
 _PROOF_S = 1.0
 
 
+def first_cpus(threads: int) -> list[int]:
+    """As many of this process's CPUs as a compiled model has threads: what its report is measured on."""
+    return sorted(os.sched_getaffinity(0))[:threads]
+
+
 def compile_memory_bytes() -> int:
     return int(COMPILE_MEMORY_SHARE * psutil.virtual_memory().total)
 
@@ -43,7 +50,7 @@ def workbench(cache: Path, compile_timeout_s: float) -> Workbench:
     """Real everything; artifacts are kept in `cache`."""
 
     def build(candidate: Candidate, model: PreparedModel, log: Path, cancelled: Cancelled) -> Artifact | Skipped | Failure:
-        return building.build(
+        built = building.build(
             candidate.options,
             model,
             cache,
@@ -52,6 +59,10 @@ def workbench(cache: Path, compile_timeout_s: float) -> Workbench:
             memory_bytes=compile_memory_bytes(),
             cancelled=cancelled,
         )
+        if not isinstance(built, Artifact):
+            return built
+        cpus, report_log = first_cpus(candidate.options.threads), log.with_suffix(".report.log")
+        return with_report(built, candidate.options, model, cpus=cpus, log=report_log, cancelled=cancelled)
 
     return Workbench(
         build=build,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import chronicle, environment, rows, scaling, twin
+from harness import chronicle, environment, failed_build, rows, scaling, twin
 from harness.bench import Outcome
 from harness.decision.decide import decide
 from harness.lanes import LanePlan
@@ -106,6 +106,7 @@ def _rows(judged: Sequence[Judged], entries: Sequence[Entry], ranking: Ranking, 
         value = rows.row(each, places.get(each.candidate.id), facts.outcome.findings, suggestion.safety_factor)
         value |= beyond(facts.outcome.findings, each.candidate.id, ranked_by.get(each.candidate.id))
         value["price"] = {**value["price"], "spot_usd_per_hour": each.candidate.instance.spot_usd_per_hour}
+        value |= failed_build.of(each.built)
         if each.candidate.id in without:
             value |= {"status": Status.REJECTED.value, "reason": without[each.candidate.id]}
         made.append(value)

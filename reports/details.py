@@ -79,6 +79,7 @@ def details(row: Row, anchor: str, result: Result) -> Details:
             *_beaten(result, row),
             Facts(title="Cost", pairs=_pairs(_cost(row))),
             Facts(title="Artifact and parity", pairs=_pairs(_artifact(row))),
+            *((Facts(title="Failed compile", pairs=_pairs(_failed(row))),) if read.text(row, "reduction") else ()),
             Facts(title="Cold start", pairs=_pairs(_cold_start(row))),
             Facts(title="Load", pairs=_pairs(_load(row))),
         ),
@@ -182,6 +183,13 @@ def _artifact(row: Row) -> Iterator[tuple[str, str | None]]:
     yield "Largest relative error", text.number(read.number(row, "parity", "max_rel"))
     yield "Same top-1", text.percent(read.number(row, "parity", "top1_agreement"))
     yield "Payloads compared", text.compact(read.number(row, "parity", "payloads"))
+
+
+def _failed(row: Row) -> Iterator[tuple[str, str | None]]:
+    """The smallest graph on which the compiler fails as it did on the whole."""
+    yield "Operator", read.text(row, "failed_operator")
+    yield "Smallest graph that fails", read.text(row, "reproducer")
+    yield "How it was found", read.text(row, "reduction")
 
 
 def _cold_start(row: Row) -> Iterator[tuple[str, str | None]]:

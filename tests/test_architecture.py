@@ -17,9 +17,21 @@ HEAVY = {
     "locust": {"loadprofiles/locustfile.py"},
     "gevent": {"loadprofiles/locustfile.py"},
     "geventhttpclient": {"loadprofiles/locustfile.py"},
-    "torch": {"compilers/backend_torch.py", "compilers/backend_inductor.py", "compilers/builtin.py", "compilers/program.py"},
+    "torch": {
+        "compilers/backend_neuron.py",
+        "compilers/backend_torch_cuda.py",
+        "compilers/backend_torch.py",
+        "compilers/backend_inductor.py",
+        "compilers/builtin.py",
+        "compilers/program.py",
+    },
     "transformers": {"compilers/builtin.py"},
-    "onnxruntime": {"compilers/backend_ort.py", "compilers/quantise.py", "compilers/reference.py"},
+    "onnxruntime": {
+        "compilers/backend_ort_cuda.py",
+        "compilers/backend_ort.py",
+        "compilers/quantise.py",
+        "compilers/reference.py",
+    },
     "openvino": {"compilers/backend_openvino.py"},
     "tvm": {
         "compilers/targets/llvm_names.py",

@@ -16,6 +16,7 @@ from typing import Any
 from compilers import build as building
 from compilers import intake, precision, registry, targets
 from compilers.cache import default_cache
+from compilers.compile_report import with_report
 from compilers.spec_io import PreparedModel
 from compilers.tvm import records
 from harness import local
@@ -24,6 +25,7 @@ from harness.commands.run import cancellable
 from harness.errors import InfrastructureError, UsageError
 from harness.nouns import Artifact, CompileOptions, Skipped
 from harness.workbench import Cancelled
+from reports import compile_report as report_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +53,13 @@ def compile_model(asked: CompileRequest, *, as_json: bool) -> int:
 
     Raises UsageError, before anything is prepared, for a target or an option that does not exist or cannot be built.
     """
-    names = asked.backends or registry.DEFAULT_BACKENDS
-    for name in names:
-        registry.backend(name)
     precisions = precision.check(asked.precisions or (precision.FP32,))
     resolved = targets.resolve(asked.target, asked.target_options)
-    if resolved.why_not is not None:
+    names = asked.backends or registry.DEFAULT_FOR.get(resolved.builder, registry.DEFAULT_BACKENDS)
+    for name in names:
+        registry.backend(name)
+    # What AWS's compilers need is for their backend to say, beside how much of the model they would take.
+    if resolved.why_not is not None and resolved.builder != "neuron":
         raise UsageError(f"nothing here compiles for {resolved.name}: {resolved.why_not}")
     tuning = _tuning(names, asked)
     suffix = () if resolved.name == targets.HOST else (resolved.name,)
@@ -73,7 +76,7 @@ def compile_model(asked: CompileRequest, *, as_json: bool) -> int:
                 target_options=asked.target_options,
             )
             options = replace(options, **tuning) if name == _TUNABLE else options
-            built = _build(prepared, options, cancelled)
+            built = _build(prepared, options, cancelled, report=True)
             row: dict[str, Any] = {"backend": name, "precision": form, "target": resolved.name}
             row |= {"status": type(built).__name__.lower(), **_plain(asdict(built))}
             label = precision.label(name, form)
@@ -81,6 +84,8 @@ def compile_model(asked: CompileRequest, *, as_json: bool) -> int:
                 row["copied_to"] = str(_copy(built.path, asked.out / "-".join((prepared.spec.name, label, *suffix))))
             rows.append(row)
             _say(_describe(label, built))
+            if isinstance(built, Artifact):
+                _say("\n".join(report_text.lines(built.details.get("report", {}))))
     if as_json:
         print(json.dumps(rows, indent=1))
     return 0 if any(row["status"] == "artifact" for row in rows) else InfrastructureError.exit_code
@@ -110,7 +115,7 @@ def serve_model(model: str, backend: str, form: str, host: str, port: int, threa
     precision.check((form,))
     with cancellable() as cancelled:
         prepared = _prepare(model, (), cancelled)
-        built = _build(prepared, CompileOptions(backend=backend, precision=form, threads=threads), cancelled)
+        built = _build(prepared, CompileOptions(backend=backend, precision=form, threads=threads), cancelled, report=False)
     if not isinstance(built, Artifact):
         raise InfrastructureError(f"{precision.label(backend, form)} cannot serve {prepared.spec.name}: {built.reason}")
     _say(f"serving {prepared.spec.name} ({backend}) on http://{host}:{port}/v2/models/{prepared.spec.name}; Ctrl-C stops it")
@@ -135,23 +140,32 @@ def _prepare(model: str, shapes: Sequence[tuple[str, tuple[int, ...]]], cancelle
     return intake.resolve(model, cache, payload_dir=None, shapes=dict(shapes), log=log, cancelled=cancelled)
 
 
-def _build(prepared: PreparedModel, options: CompileOptions, cancelled: Cancelled) -> Built:
+def _build(prepared: PreparedModel, options: CompileOptions, cancelled: Cancelled, *, report: bool) -> Built:
     cache = default_cache()
     name = f"{prepared.spec.name}-{precision.label(options.backend, options.precision)}"
-    return building.build(
+    log = cache / "logs" / f"compile-{name}-{os.getpid()}.log"
+    built = building.build(
         options,
         prepared,
         cache,
-        log=cache / "logs" / f"compile-{name}-{os.getpid()}.log",
+        log=log,
         memory_bytes=local.compile_memory_bytes(),
         cancelled=cancelled,
     )
+    if not report or not isinstance(built, Artifact):
+        return built
+    cpus = local.first_cpus(options.threads)
+    return with_report(built, options, prepared, cpus=cpus, log=log.with_suffix(".report.log"), cancelled=cancelled)
 
 
 def _describe(name: str, built: Built) -> str:
     if isinstance(built, Artifact):
         return f"{name}: {built.path} ({built.size_bytes / 1e6:.0f} MB, max relative error {built.parity.max_rel:.1e})"
-    return f"{name}: {'skipped' if isinstance(built, Skipped) else 'failed'}, {built.reason}"
+    if isinstance(built, Skipped):
+        return f"{name}: skipped, {built.reason}"
+    graph = f"; see {built.operator} in {built.reproducer} ({built.reduction})" if built.operator else ""
+    how = "rejected" if built.parity is not None else f"failed ({built.stage})"
+    return f"{name}: {how}, {built.reason}{graph}"
 
 
 def _copy(source: Path, target: Path) -> Path:
