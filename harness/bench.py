@@ -26,14 +26,13 @@ from harness.lanes import LanePlan
 from harness.nouns import SLO, Artifact, Candidate, Failure, Skipped
 from harness.progress import Display
 from harness.ranking import Entry
+from harness.reached.nouns import Reached, Servable
 from harness.records import VisitRecord
 from harness.request import BenchRequest
 from harness.requestset import write_requests
 from harness.store import Store
 from harness.visit import make_visit
-from harness.workbench import Cancelled, GeneratorProof, Workbench
-
-Built = Artifact | Skipped | Failure
+from harness.workbench import Built, Cancelled, GeneratorProof, Workbench
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +108,7 @@ class Bench:
         names = list(self._candidates)
         self._display.expect(dict.fromkeys(names, 30.0) | self._expected(names, (), SCREEN, SEARCH, FINAL))
         for name, candidate in self._candidates.items():
-            self._display.now(f"compiling {name}")
+            self._display.now(f"compiling {name}" if candidate.remote is None else f"asking {candidate.remote.url}")
             log = self._store.logs / f"compile-{name}.log"
             built = self._workbench.build(candidate, self._model, log, self._cancelled)
             self._built[name] = built
@@ -175,11 +174,12 @@ class Bench:
 
     def _side_by_side(self, crew: Crew, names: Sequence[str]) -> Crew:
         """All lanes if measuring in one does not disturb another, else one; lanes that overlap only screen anyway."""
-        if len(crew.bays) < 2 or self._lane_plan.why_screening is not None:
+        local = [name for name in names if self._candidates[name].remote is None]
+        if len(crew.bays) < 2 or self._lane_plan.why_screening is not None or not local:
             return crew
         known = self._store.get("interference")
         if known is None:
-            subject = self._candidates[names[0]], self._artifacts()[names[0]]
+            subject = self._candidates[local[0]], self._artifacts()[local[0]]
             known = neighbours.measure(*subject, crew.bays, crew.setting, crew.pool).to_json()
             self._store.put("interference", known)
         self._interference = known
@@ -278,8 +278,8 @@ class Bench:
         if visit.failure:
             self._display.say(f"  {visit.candidate}: {visit.failure.stage} failed: {visit.failure.reason}")
 
-    def _artifacts(self) -> dict[str, Artifact]:
-        return {name: built for name, built in self._built.items() if isinstance(built, Artifact)}
+    def _artifacts(self) -> dict[str, Servable]:
+        return {name: built for name, built in self._built.items() if isinstance(built, Artifact | Reached)}
 
     def _findings(self, before: int | None = None) -> Findings:
         """What the visits show, all of them or those of the blocks before one, so that a resumed bench decides the same."""
@@ -300,6 +300,8 @@ def _describe_build(name: str, built: Built) -> str:
         case Artifact():
             how = "cached" if built.cached else f"compiled in {built.compile_s:.1f} s"
             return f"  {name}: {how}, {built.size_bytes / 1e6:.0f} MB, largest relative error {built.parity.max_rel:.1e}"
+        case Reached():
+            return f"  {name}: reached ({built.dialect}), largest relative error {built.parity.max_rel:.1e}"
         case Skipped():
             return f"  {name}: skipped, {built.reason}"
         case Failure():

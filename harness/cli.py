@@ -21,6 +21,8 @@ from harness import cli_values
 from harness.cli_autoscale import autoscale
 from harness.cli_gate import gate
 from harness.cli_instances import instances
+from harness.cli_lists import models, profiles, targets
+from harness.cli_project import project
 from harness.cli_report import report
 from harness.cli_single import compile, serve
 from harness.depth import DEPTHS
@@ -47,7 +49,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("model", required=False)
 @click.option("--profile", default="quick", show_default=True, help=f"How deep to look: {', '.join(DEPTHS)}.")
-@click.option("--backends", help="Comma-separated; default: every one that is not experimental. See `loadstone doctor`.")
+@click.option("--backends", help="Comma-separated, or none; default: all that are not experimental. See `loadstone doctor`.")
 @click.option("--precisions", default="fp32", show_default=True, help="Comma-separated: fp32, bf16, fp16, int8, int8-dynamic.")
 @click.option("--instances", help="Comma-separated slices of this machine, as local-1,local-2; default: those that fit.")
 @click.option("--slo", help="Such as 'p99<100ms' or 'p95<0.2s,errors<0.1%'; default: from the measured service time.")
@@ -59,6 +61,9 @@ def cli() -> None:
     "--growth", type=click.FloatRange(min=0), default=0.1, show_default=True, help="Growth of demand, share per minute."
 )
 @click.option("--price-per-hour", type=click.FloatRange(min=0), help="USD per hour of each slice, instead of the catalogue's.")
+@click.option("--catalogue", type=click.Path(path_type=Path), help="CSV file over the catalogue of instances.")
+@click.option("--project", "projected", help="Comma-separated catalogue names: what they would do, by a model with intervals.")
+@click.option("--endpoint", "endpoints", multiple=True, help="NAME=URL,instance=TYPE: measure what is served there as well.")
 @click.option("--payload", type=click.Path(path_type=Path), help="Folder of .npz, .npy or .json requests.")
 @click.option("--shape", "shapes", multiple=True, help="NAME=1x128: fixes an input of an ONNX file with dynamic axes.")
 @click.option("--lanes", type=click.IntRange(min=1), help="Candidates measured side by side; default: what the cores allow.")
@@ -80,6 +85,9 @@ def bench(
     peak: str | None,
     growth: float | None,
     price_per_hour: float | None,
+    catalogue: Path | None,
+    projected: str | None,
+    endpoints: Sequence[str],
     payload: Path | None,
     shapes: Sequence[str],
     lanes: int | None,
@@ -91,6 +99,7 @@ def bench(
 ) -> None:
     """Rank and price everything that could serve MODEL: a built-in name, an .onnx file or a .pt2 program."""
     from harness.commands import run
+    from harness.reached import option
 
     if resume is not None:
         raise SystemExit(run.resume(resume, as_json=as_json))
@@ -109,6 +118,9 @@ def bench(
         peak=peak,
         growth_per_min=growth,
         price_per_hour=price_per_hour,
+        catalogue=None if catalogue is None else str(catalogue.resolve()),
+        endpoints=option.parse(endpoints),
+        project=cli_values.names(projected),
         payload_dir=None if payload is None else str(payload.resolve()),
         shapes=tuple(cli_values.shape(text) for text in shapes),
         lanes=lanes,
@@ -189,6 +201,7 @@ def load(
 
 cli.add_command(autoscale)
 cli.add_command(gate)
+cli.add_command(project)
 
 
 cli.add_command(report)
@@ -203,35 +216,11 @@ def doctor(as_json: bool) -> None:
     raise SystemExit(command.doctor(as_json=as_json))
 
 
-@cli.command()
-@click.option("--json", "as_json", is_flag=True)
-def models(as_json: bool) -> None:
-    """The built-in models with inputs, parameters and FLOPs."""
-    from harness.commands import lists
-
-    raise SystemExit(lists.models(as_json=as_json))
-
-
 cli.add_command(instances)
 
 
-@cli.command()
-@click.option("--arch", help="Only those of x86_64, x86, arm64, armv7, cuda or neuron.")
-@click.option("--json", "as_json", is_flag=True)
-def targets(arch: str | None, as_json: bool) -> None:
-    """What a model can be compiled for: hardware by name, what it computes in, and what building for it takes."""
-    from harness.commands import targets as listing
-
-    raise SystemExit(listing.targets(arch, as_json=as_json))
-
-
-@cli.command()
-@click.option("--json", "as_json", is_flag=True)
-def profiles(as_json: bool) -> None:
-    """The depths of a bench, and the loads of `loadstone load`."""
-    from harness.commands import lists
-
-    raise SystemExit(lists.profiles(as_json=as_json))
+for _listing in (models, targets, profiles):
+    cli.add_command(_listing)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from harness import observe
 from harness.depth import Depth
@@ -84,7 +85,7 @@ class Driver:
         samples.unlink(missing_ok=True)
         plan, scratch = plan_for(
             profile,
-            setting.requests,
+            self.endpoint.requests or setting.requests,
             (self.endpoint.host, self.endpoint.port),
             setting.folder / "plans",
             name,
@@ -92,7 +93,7 @@ class Driver:
             own_core=not lane.shared,
             drain_timeout_s=max(5.0, 3 * self.patience_s),
             request_timeout_s=max(30.0, 10 * self.patience_s),
-            expect_body_bytes=self.endpoint.response_bytes,
+            **self._expected(),
         )
         plan = replace(plan, stop_after=stop)
         meter = setting.workbench.meter(
@@ -112,6 +113,17 @@ class Driver:
             for path in scratch:
                 path.unlink(missing_ok=True)
         return RunRecord(kind=kind, profile=profile, reply=reply, resources=use, samples=f"samples/{samples.name}")
+
+    def _expected(self) -> dict[str, Any]:
+        expected = self.endpoint.expected
+        if expected is None:
+            return {"expect_body_bytes": self.endpoint.response_bytes}
+        return {
+            "expect_status": expected.status,
+            "expect_body_bytes": expected.body_bytes,
+            "expect_body": expected.body,
+            "expect_outputs": expected.outputs,
+        }
 
     def samples(self, run: RunRecord) -> Samples:
         return sample_files.read(self.setting.folder / run.samples)

@@ -13,6 +13,8 @@ from typing import Protocol
 
 from harness.errors import Interrupted, UsageError
 from harness.nouns import Artifact, Candidate, Failure
+from harness.remote import Expectation
+from harness.requestset import RequestSet
 from harness.supervise import Child
 
 _POLL_S = 0.005
@@ -34,10 +36,16 @@ class Endpoint(Protocol):
 
     host: str
     port: int
-    pid: int
-    cold: ColdStart
+    pid: int | None
+    """None where the process is not on this machine, or not ours."""
+    cold: ColdStart | None
+    """None for what was up already."""
     response_bytes: int | None
     """Length of every good reply's body; None when it is not known."""
+    requests: RequestSet | None
+    """What to send it, where that differs from the bench's own requests."""
+    expected: Expectation | None
+    """What a good reply is, where its length does not say it."""
 
     def alive(self) -> bool: ...
 
@@ -46,14 +54,25 @@ class Endpoint(Protocol):
     def stop(self) -> None: ...
 
 
+def start_s(endpoint: Endpoint) -> float:
+    """How long one of our own servers took to be ready."""
+    if endpoint.cold is None:
+        raise ValueError(f"the server at {endpoint.host}:{endpoint.port} was up already")
+    return endpoint.cold.start_s
+
+
 class ServedEndpoint:
     """Our server, started by `serve`."""
 
     response_bytes: int | None = None
+    requests: RequestSet | None = None
+    expected: Expectation | None = None
 
     def __init__(self, child: Child, port: int, cold: ColdStart) -> None:
         self._child = child
-        self.host, self.port, self.pid, self.cold = _LOOPBACK, port, child.pid, cold
+        self.host, self.port = _LOOPBACK, port
+        self.pid: int | None = child.pid
+        self.cold: ColdStart | None = cold
 
     def alive(self) -> bool:
         return self._child.alive()

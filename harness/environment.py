@@ -103,6 +103,18 @@ def describe(lanes: Sequence[Any] = ()) -> dict[str, Any]:
     return {**facts, "lanes": list(lanes), "fingerprint": digest[:16]}
 
 
+def clock_ghz() -> float | None:
+    """What the kernel says of the first processor's clock; behind a hypervisor that is the nominal one."""
+    said = _cpuinfo().get("cpu MHz")
+    return float(said) / 1e3 if said else None
+
+
+def cpu_family() -> int | None:
+    """The x86 family number, which tells what a hypervisor leaves out of the name."""
+    said = _cpuinfo().get("cpu family", "")
+    return int(said) if said.isdigit() else None
+
+
 def version(distribution: str) -> str | None:
     """The installed version of a distribution, None when it is not installed."""
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from harness.bench import Built
 from harness.nouns import Failure, Status
+from harness.workbench import Built
 
 
 def of(built: Built | None) -> dict[str, Any]:

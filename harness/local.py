@@ -16,16 +16,18 @@ import psutil
 from compilers import build as building
 from compilers import precision
 from compilers.compile_report import with_report
-from compilers.spec_io import PreparedModel
+from compilers.spec_io import PreparedModel, read_prepared
 from harness import endpoint, first_answer, observe
-from harness.endpoint import ServedEndpoint
+from harness.endpoint import Endpoint
 from harness.errors import InfrastructureError, MeasurementInvalid
 from harness.loadplan import plan_for
-from harness.nouns import Artifact, Candidate, Failure, LoadProfile, Skipped
+from harness.nouns import Artifact, Candidate, Failure, LoadProfile
+from harness.reached import probe
+from harness.reached.nouns import Reached, Servable
 from harness.requestset import RequestSet
 from harness.resources import ResourceMeter
 from harness.supervise import Child
-from harness.workbench import Cancelled, GeneratorProof, LoadGenerator, Workbench
+from harness.workbench import Built, Cancelled, GeneratorProof, LoadGenerator, Workbench
 from loadprofiles import samples as sample_files
 from loadprofiles.generator import Generator
 from loadprofiles.plan import Reply
@@ -49,7 +51,9 @@ def compile_memory_bytes() -> int:
 def workbench(cache: Path, compile_timeout_s: float) -> Workbench:
     """Real everything; artifacts are kept in `cache`."""
 
-    def build(candidate: Candidate, model: PreparedModel, log: Path, cancelled: Cancelled) -> Artifact | Skipped | Failure:
+    def build(candidate: Candidate, model: PreparedModel, log: Path, cancelled: Cancelled) -> Built:
+        if candidate.remote is not None:
+            return probe.reach(candidate.remote, model, log.parent.parent / "requests" / candidate.remote.name, cancelled)
         built = building.build(
             candidate.options,
             model,
@@ -75,14 +79,18 @@ def workbench(cache: Path, compile_timeout_s: float) -> Workbench:
 
 def _serve(
     candidate: Candidate,
-    artifact: Artifact,
+    artifact: Servable,
     folder: Path,
     requests: RequestSet,
     cpus: Sequence[int],
     log: Path,
     cancelled: Cancelled,
-) -> ServedEndpoint | Failure:
+) -> Endpoint | Failure:
     """The candidate's server, once its first answer is right."""
+    if isinstance(artifact, Reached):
+        if candidate.remote is None:
+            raise ValueError(f"{candidate.id} was reached but has no address")
+        return probe.connect(candidate.remote, artifact, read_prepared(folder))
     served = endpoint.serve(candidate, artifact, folder, cpus=cpus, log=log, cancelled=cancelled)
     if isinstance(served, Failure):
         return served

@@ -12,7 +12,8 @@ from harness import measurement as measuring
 from harness import observe
 from harness.drive import Bay, Driver, Setting
 from harness.interference import ORDER, Interference, Slice, judge
-from harness.nouns import Artifact, Candidate, Failure, LoadProfile
+from harness.nouns import Candidate, Failure, LoadProfile
+from harness.reached.nouns import Servable
 from harness.records import CLOSED, RunRecord
 from harness.visit import server_cpus
 
@@ -21,7 +22,7 @@ QUADRUPLES = 4
 
 
 def measure(
-    candidate: Candidate, artifact: Artifact, bays: Sequence[Bay], setting: Setting, pool: ThreadPoolExecutor
+    candidate: Candidate, artifact: Servable, bays: Sequence[Bay], setting: Setting, pool: ThreadPoolExecutor
 ) -> Interference:
     """Serve `candidate` in all lanes (at least two), load them in ABBA slices with closed loops, and leave nothing running.
 
@@ -47,7 +48,7 @@ def measure(
 
 
 @contextmanager
-def _serving(candidate: Candidate, artifact: Artifact, bay: Bay, setting: Setting) -> Iterator[Driver | Failure]:
+def _serving(candidate: Candidate, artifact: Servable, bay: Bay, setting: Setting) -> Iterator[Driver | Failure]:
     """A driver on a server of its own, which is stopped at the end, or why the server did not start."""
     index, cpus = bay.lane.index, server_cpus(candidate, bay)
     log = setting.folder / "logs" / f"interference-{index}.log"

@@ -12,6 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from harness.request import Remote
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
@@ -24,8 +26,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """What a compiled model may differ from the fp32 reference: error relative to the largest reference value, and the
-    share of payloads whose top-1 must agree."""
+    """What outputs may differ from the fp32 reference: error by its largest value, and the share whose top-1 must agree."""
 
     max_rel: float = 1e-3
     top1_agreement: float = 0.97
@@ -42,12 +43,10 @@ class ModelSpec:
     outputs: tuple[TensorSpec, ...]
     parameters: int | None
     flops: int | None
-    weights: str
-    """`pretrained`, `seeded-random` or `file`."""
+    weights: str  # `pretrained`, `seeded-random` or `file`
     weights_note: str
     """Where the weights came from, or why pretrained ones were not to be had."""
-    reference: str
-    """What computed the outputs that parity compares against."""
+    reference: str  # what computed the outputs that parity compares against
     batch_axis: int | None = 0
     has_program: bool = False
     """Whether folder/model.pt2 exists, that is, whether the torch backends can run the original program."""
@@ -100,6 +99,7 @@ class Candidate:
     """What its server works on top of every inference, as a share of that inference's time; only a canary's does."""
     python: str = ""
     """The interpreter that runs its server, with the packages installed there; empty: this one."""
+    remote: Remote | None = None  # where it is served already; None for what is served here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

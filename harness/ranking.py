@@ -34,6 +34,8 @@ class Entry:
     replicate_log_sd: float | None = None
     replicates: int = 1
     rejected: str | None = None
+    projected: bool = False
+    """By a model; a measured candidate that ties with it stands before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,7 @@ class _Rated:
     figure: Estimate
     log: float
     error: float
+    projected: bool = False
 
 
 def rank(
@@ -149,7 +152,8 @@ def _rate(entry: Entry, objective: str, quantile: str | None) -> _Rated | str:
         return f"its figure for {objective} has no interval"
     between = (entry.replicate_log_sd or 0.0) ** 2 / max(1, entry.replicates)
     log = math.log(figure.value) * (-1 if objective == THROUGHPUT else 1)
-    return _Rated(id=entry.id, figure=figure, log=log, error=math.hypot(spread, math.sqrt(between)))
+    error = math.hypot(spread, math.sqrt(between))
+    return _Rated(id=entry.id, figure=figure, log=log, error=error, projected=entry.projected)
 
 
 def _figure(entry: Entry, objective: str, quantile: str | None) -> Estimate:
@@ -184,7 +188,8 @@ def _groups(rated: Sequence[_Rated], tie_ratio: float) -> list[list[_Rated]]:
     rest = list(rated)
     while rest:
         best = rest[0]
-        groups.append([each for each in rest if _ties(best, each, tie_ratio)])
+        tied = [each for each in rest if _ties(best, each, tie_ratio)]
+        groups.append(sorted(tied, key=lambda each: each.projected))
         rest = [each for each in rest if not _ties(best, each, tie_ratio)]
     return groups
 

@@ -126,15 +126,20 @@ def declared_inputs(at: Address, timeout_s: float) -> tuple[TensorSpec, ...]:
     Raises UsageError when it does not describe a model.
     """
     try:
-        answer = _ask(at, "GET", model_path(at), None, {}, timeout_s)
-        if answer.status != 200:
-            raise ValueError(f"status {answer.status}")
         return tuple(
             TensorSpec(name=str(tensor["name"]), dtype=NUMPY_OF[tensor["datatype"]], shape=_shape(tensor))
-            for tensor in json.loads(answer.body)["inputs"]
+            for tensor in described(at, timeout_s)["inputs"]
         )
     except (InfrastructureError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{at.url} does not describe a model ({error}); is the server up and the name right?") from error
+
+
+def described(at: Address, timeout_s: float) -> Any:
+    """The metadata that an Open Inference Protocol endpoint gives of its model. Raises InfrastructureError and ValueError."""
+    answer = ask(at, "GET", model_path(at), None, {}, timeout_s)
+    if answer.status != 200:
+        raise ValueError(f"status {answer.status}")
+    return json.loads(answer.body)
 
 
 def _shape(tensor: Mapping[str, Any]) -> tuple[int, ...]:
@@ -151,7 +156,7 @@ def first_answers(at: Address, requests: RequestSet, timeout_s: float, most: int
     found: list[Answer] = []
     for body in requests.bodies[:most]:
         try:
-            found.append(_ask(at, "POST", requests.path, body.read_bytes(), requests.headers, timeout_s))
+            found.append(ask(at, "POST", requests.path, body.read_bytes(), requests.headers, timeout_s))
         except InfrastructureError:
             break  # the load will count such failures, with their reasons
     return found
@@ -191,7 +196,7 @@ def _outputs_of(answer: Answer) -> str | None:
         return None
 
 
-def _ask(at: Address, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float) -> Answer:
+def ask(at: Address, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float) -> Answer:
     """One request on a connection of its own. Raises InfrastructureError when there was no complete answer in time."""
     end = time.monotonic() + timeout_s
     connection = http.client.HTTPConnection(at.host, at.port, timeout=timeout_s)

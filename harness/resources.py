@@ -42,7 +42,8 @@ class ResourceUse:
 class Watched:
     """Whom a meter watches: the server (process and CPUs), the CPUs of its lane, and the generator if it is on this machine."""
 
-    server_pid: int
+    server_pid: int | None
+    """None where the server is not on this machine."""
     server_cpus: tuple[int, ...]
     lane_cpus: tuple[int, ...]
     other_server_pids: tuple[int, ...] = ()
@@ -107,6 +108,8 @@ class ResourceMeter:
         self._last = now
 
     def _sample_memory(self) -> None:
+        if self._watched.server_pid is None:
+            return
         try:
             rss = psutil.Process(self._watched.server_pid).memory_info().rss
         except psutil.NoSuchProcess:
@@ -124,7 +127,7 @@ def interval(
     in ns. `cpu_pressure` is the time in which some task waited for a CPU, less what server and generator waited themselves.
     """
     wall_s = (after.monotonic_ns - before.monotonic_ns) / 1e9
-    servers = (watched.server_pid, *watched.other_server_pids)
+    servers = (watched.server_pid or -1, *watched.other_server_pids)
     server = _process(before, after, [member for pid in servers for member in families.get(pid, ())])
     generator = _process(before, after, families.get(watched.generator_pid or -1, ()))
     waited_s = (server.wait_s if server else 0.0) + (generator.wait_s if generator else 0.0)
@@ -226,8 +229,10 @@ def _servers_cpu_s(watched: Watched) -> float | None:
     return None if any(each is None for each in known) else sum(each for each in known if each is not None)
 
 
-def _process_cpu_s(pid: int) -> float | None:
-    """CPU seconds of a process, its ended and its living children; None when it is gone."""
+def _process_cpu_s(pid: int | None) -> float | None:
+    """CPU seconds of a process, its ended and its living children; None when it is gone or nobody's."""
+    if pid is None:
+        return None
     try:
         process = psutil.Process(pid)
         times = process.cpu_times()

@@ -134,7 +134,9 @@ def _scaling(ranking: Ranking, judged: Sequence[Judged], facts: RunFacts) -> dic
 
 def _recommendation(ranking: Ranking) -> dict[str, Any] | None:
     winner = ranking.winner
-    return None if winner is None else {"id": winner.id, "why": ranking.why, "probability_best": winner.probability_best}
+    if winner is None:
+        return None
+    return {"id": winner.id, "why": ranking.why, "probability_best": winner.probability_best, "basis": "measured"}
 
 
 def _nearest(judged: Sequence[Judged], facts: RunFacts) -> str:

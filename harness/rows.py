@@ -10,13 +10,20 @@ from typing import Any
 import numpy as np
 
 from harness import experiment, run_figures
-from harness.bench import Built
 from harness.cost import usd_per_million
 from harness.findings import Findings, SeenRun
 from harness.nouns import SLO, Artifact, Candidate, Estimate, Failure, Quantile, Skipped, Status
 from harness.ranking import Entry, Place
+from harness.reached.nouns import Reached
 from harness.records import CLOSED, REFERENCE, VisitRecord
+from harness.request import Remote
+from harness.workbench import Built
 
+_ELSEWHERE = (
+    "threads", "workers", "cpu_utilization", "memory_mb", "start_s", "load_s", "first_inference_ms", "compile_s",
+    "compile_cached", "artifact_bytes", "artifact_digest", "artifact_details",
+)  # fmt: skip
+_WHY_NOT = "somebody else serves the endpoint: its process, its start and its artifact cannot be seen from here"
 _NOT_SEARCHED = Estimate(value=None, low=None, high=None, reason="the capacity was not searched for")
 
 
@@ -94,11 +101,14 @@ def row(judged: Judged, place: Place | None, findings: Findings, safety_factor: 
         "instance": candidate.instance.name,
         "backend": candidate.options.backend,
         "precision": candidate.options.precision,
-        "threads": candidate.options.threads,
-        "workers": candidate.workers,
+        "threads": None if candidate.remote else candidate.options.threads,
+        "workers": None if candidate.remote else candidate.workers,
         "target": candidate.options.target,
         "key": candidate.key,
         "basis": "measured",
+        "endpoint": None if candidate.remote is None else _endpoint(candidate.remote, judged.built),
+        "projection": None,
+        "unmeasured": {} if candidate.remote is None else dict.fromkeys(_ELSEWHERE, _WHY_NOT),
         "status": (Status.RANKED if ranked else judged.status).value,
         "reason": judged.reason if place is None else place.reason,
         "stage": judged.stage,
@@ -179,13 +189,17 @@ def _search(findings: Findings, name: str) -> dict[str, Any] | None:
 def _artifact(built: Built | None) -> dict[str, Any]:
     made = built if isinstance(built, Artifact) else None
     return {
-        "parity": asdict(made.parity) if made else None,
+        "parity": asdict(built.parity) if isinstance(built, Artifact | Reached) else None,
         "compile_s": made.compile_s if made else None,
         "compile_cached": made.cached if made else None,
         "artifact_bytes": made.size_bytes if made else None,
         "artifact_digest": made.digest if made else None,
         "artifact_details": dict(made.details) if made else None,
     }
+
+
+def _endpoint(remote: Remote, built: Built | None) -> dict[str, Any]:
+    return {"name": remote.name, "url": remote.url, "protocol": built.dialect if isinstance(built, Reached) else None}
 
 
 def _cold(findings: Findings, name: str) -> dict[str, Any]:

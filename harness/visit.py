@@ -12,9 +12,10 @@ from harness import experiment, observe, race, steady
 from harness.capacity import CapacityFinding, OpenRun, estimate, next_run
 from harness.drive import Bay, Driver, Setting
 from harness.endpoint import Endpoint
-from harness.errors import MeasurementInvalid
+from harness.errors import InfrastructureError, MeasurementInvalid
 from harness.experiment import FINAL, SCREEN, SEARCH, VisitPlan
-from harness.nouns import SLO, Artifact, Candidate, Failure, LoadProfile
+from harness.nouns import SLO, Candidate, Failure, LoadProfile
+from harness.reached.nouns import Servable
 from harness.records import CLOSED, CONFIRM, REFERENCE, RunRecord, VisitRecord
 from harness.records import SEARCH as SEARCH_RUN
 from harness.steady import Steadiness, Window
@@ -35,7 +36,7 @@ class Known:
 
 
 def make_visit(
-    plan: VisitPlan, candidate: Candidate, artifact: Artifact, known: Known, bay: Bay, setting: Setting
+    plan: VisitPlan, candidate: Candidate, artifact: Servable, known: Known, bay: Bay, setting: Setting
 ) -> VisitRecord:
     """Make the visit and leave nothing running. A server that fails is a record with a failure, not an exception.
 
@@ -56,7 +57,9 @@ def make_visit(
 
 
 def server_cpus(candidate: Candidate, bay: Bay) -> tuple[int, ...]:
-    """The CPUs of a lane that a candidate's server gets: as many as its threads."""
+    """The CPUs of a lane that a candidate's server gets: as many as its threads, and none where it runs elsewhere."""
+    if candidate.remote is not None:
+        return ()
     return bay.lane.server_cpus[: candidate.options.threads * candidate.workers]
 
 
@@ -97,6 +100,11 @@ class _Visit:
             {SCREEN: self._screen, SEARCH: self._search, FINAL: self._final}[self._plan.purpose]()
         except MeasurementInvalid as error:
             failure = Failure(stage="measure", reason=str(error), log=self._log())
+        except InfrastructureError as error:
+            # Of somebody else's endpoint it is the candidate that went away, not this machine that cannot measure.
+            if self._candidate.remote is None or self._endpoint.alive():
+                raise
+            failure = Failure(stage="measure", reason=f"the endpoint went away: {error}")
         if failure is None and not self._endpoint.alive():
             failure = Failure(stage="measure", reason=f"the server {self._endpoint.how_it_ended()}", log=self._log())
         return _record(

@@ -11,11 +11,14 @@ from typing import Protocol
 from compilers.spec_io import PreparedModel
 from harness.endpoint import Endpoint
 from harness.nouns import Artifact, Candidate, Failure, Skipped
+from harness.reached.nouns import Reached, Servable
 from harness.requestset import RequestSet
 from harness.resources import ResourceUse, Watched
 from loadprofiles.plan import Plan, Reply
 
 Cancelled = Callable[[], bool]
+Built = Artifact | Reached | Skipped | Failure
+"""What became of making a candidate ready: compiled, reached, or why neither."""
 
 
 class LoadGenerator(Protocol):
@@ -49,8 +52,8 @@ class Workbench:
     generator on CPUs, `meter` starts metering, `prove_generator` measures what a generator can do against a null
     server, `pause` lets so many seconds pass."""
 
-    build: Callable[[Candidate, PreparedModel, Path, Cancelled], Artifact | Skipped | Failure]
-    serve: Callable[[Candidate, Artifact, Path, RequestSet, Sequence[int], Path, Cancelled], Endpoint | Failure]
+    build: Callable[[Candidate, PreparedModel, Path, Cancelled], Built]
+    serve: Callable[[Candidate, Servable, Path, RequestSet, Sequence[int], Path, Cancelled], Endpoint | Failure]
     generator: Callable[[Sequence[int], Path], LoadGenerator]
     meter: Callable[[Watched], Meter]
     prove_generator: Callable[[LoadGenerator, Sequence[Path], Sequence[int], Path, Cancelled], GeneratorProof]

@@ -91,6 +91,8 @@ PURE = (
     "rates",
     "fleet/exports",
     "fleet/kubernetes",
+    "reached/dialects",
+    *(f"projection/{path.stem}" for path in sorted((ROOT / "harness" / "projection").glob("*.py"))),
     "truth/law",
     "truth/spec",
     "truth/discipline",

@@ -21,7 +21,6 @@ from compilers import intake, registry
 from compilers.cache import default_cache
 from compilers.spec_io import PreparedModel
 from harness import catalogue, environment, local
-from harness.bench import Built
 from harness.candidates import enumerate_candidates
 from harness.commands.gate import MakeWorkbench
 from harness.commands.run import cancellable
@@ -33,7 +32,7 @@ from harness.gate.measure import Version
 from harness.gate.stage import stage
 from harness.nouns import Artifact, Candidate
 from harness.progress import Display
-from harness.workbench import Cancelled, Workbench
+from harness.workbench import Built, Cancelled, Workbench
 
 INSTANCE = "local-1"
 

@@ -24,7 +24,8 @@ from compilers.cache import default_cache
 from compilers.spec_io import PreparedModel
 from harness import catalogue, environment, lanes, local, rates, slo
 from harness.bench import Bench, Outcome, require_disk
-from harness.candidates import enumerate_candidates
+from harness.candidates import enumerate_candidates, remote_candidates
+from harness.commands import project as projecting
 from harness.commands.report import display as showing
 from harness.commands.report import publish
 from harness.depth import depth
@@ -32,7 +33,7 @@ from harness.errors import InfrastructureError, Interrupted, UsageError
 from harness.lanes import LanePlan
 from harness.nouns import InstanceType
 from harness.progress import Display
-from harness.request import BenchRequest
+from harness.request import BenchRequest, Remote
 from harness.result import RunFacts, assemble
 from harness.store import STATE, Store
 from harness.workbench import Cancelled, Workbench
@@ -45,9 +46,11 @@ def checked_request(
     *, backends: tuple[str, ...], instances: tuple[str, ...], precisions: tuple[str, ...] = (), **given: Any
 ) -> BenchRequest:
     """The request with defaults filled in and every name checked; raises UsageError, before anything is started."""
-    names = backends or registry.DEFAULT_BACKENDS
+    names = () if backends == ("none",) else backends or registry.DEFAULT_BACKENDS
     for name in names:
         registry.backend(name)
+    if not names and not given.get("endpoints"):
+        raise UsageError("--backends none leaves only endpoints to measure; give at least one with --endpoint")
     depth(given["profile"])
     if given["slo"] is not None:
         slo.parse(given["slo"])
@@ -63,7 +66,8 @@ def checked_request(
         peak_per_s=peak,
         **given,
     )
-    _local_instances(request)
+    _instances(request)
+    _projected_onto(request)
     return request
 
 
@@ -115,10 +119,13 @@ def _run(
 ) -> int:
     begun = time.monotonic()
     require_disk(store.folder, shutil.disk_usage(store.folder).free, _DISK_BYTES)
-    candidates = enumerate_candidates(prepared.spec, request.backends, _local_instances(request), request.precisions)
-    widest = max(candidate.options.threads * candidate.workers for candidate in candidates)
+    slices, remotes = _instances(request)
+    candidates = enumerate_candidates(prepared.spec, request.backends, slices, request.precisions)
+    widest = max((candidate.options.threads * candidate.workers for candidate in candidates), default=1)
+    candidates += remote_candidates(prepared.spec, remotes, [candidate.id for candidate in candidates])
     lane_plan = lanes.plan_lanes(environment.usable_cores(), widest, request.lanes)
     store.put("environment", environment.describe())
+    projecting.keep_base(store, prepared.folder)
     outcome = Bench(
         request,
         prepared,
@@ -134,6 +141,8 @@ def _run(
     spent_s = (store.get("duration_s") or 0.0) + time.monotonic() - begun
     store.put("duration_s", spent_s)
     result = assemble(_facts(request, prepared, store, outcome, lane_plan, spent_s), candidates)
+    if request.project:
+        result = projecting.with_projection(result, _projected_onto(request), store, request)
     store.put("result", result)
     publish(result, store.folder, display, as_json=as_json)
     return _exit_code(result, outcome, store.folder)
@@ -179,9 +188,23 @@ def _prepare(request: BenchRequest, display: Display, cancelled: Cancelled) -> P
     )
 
 
-def _local_instances(request: BenchRequest) -> tuple[InstanceType, ...]:
+def _instances(request: BenchRequest) -> tuple[tuple[InstanceType, ...], tuple[tuple[Remote, InstanceType], ...]]:
+    """The slices that candidates are served on, and the endpoints with the instances they are on, all priced."""
     cpu, memory = environment.cpu(), psutil.virtual_memory().total
-    return tuple(catalogue.local_instance(name, cpu, memory, request.price_per_hour) for name in request.instances)
+    rows = catalogue.load_catalogue(None if request.catalogue is None else Path(request.catalogue))
+
+    def known(name: str) -> InstanceType:
+        if name.startswith("local-"):
+            return catalogue.local_instance(name, cpu, memory, request.price_per_hour, rows)
+        return catalogue.find(name, rows).instance()
+
+    slices = tuple(catalogue.local_instance(name, cpu, memory, request.price_per_hour, rows) for name in request.instances)
+    remotes = tuple((each, known(each.instance)) for each in request.endpoints)
+    return slices, remotes
+
+
+def _projected_onto(request: BenchRequest) -> tuple[catalogue.CatalogueRow, ...]:
+    return projecting.chosen(request.project, None if request.catalogue is None else Path(request.catalogue))
 
 
 def _default_instances() -> tuple[str, ...]:

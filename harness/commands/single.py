@@ -20,10 +20,9 @@ from compilers.compile_report import with_report
 from compilers.spec_io import PreparedModel
 from compilers.tvm import records
 from harness import local
-from harness.bench import Built
 from harness.commands.run import cancellable
 from harness.errors import InfrastructureError, UsageError
-from harness.nouns import Artifact, CompileOptions, Skipped
+from harness.nouns import Artifact, CompileOptions, Failure, Skipped
 from harness.workbench import Cancelled
 from reports import compile_report as report_text
 
@@ -140,7 +139,9 @@ def _prepare(model: str, shapes: Sequence[tuple[str, tuple[int, ...]]], cancelle
     return intake.resolve(model, cache, payload_dir=None, shapes=dict(shapes), log=log, cancelled=cancelled)
 
 
-def _build(prepared: PreparedModel, options: CompileOptions, cancelled: Cancelled, *, report: bool) -> Built:
+def _build(
+    prepared: PreparedModel, options: CompileOptions, cancelled: Cancelled, *, report: bool
+) -> Artifact | Skipped | Failure:
     cache = default_cache()
     name = f"{prepared.spec.name}-{precision.label(options.backend, options.precision)}"
     log = cache / "logs" / f"compile-{name}-{os.getpid()}.log"
@@ -158,7 +159,7 @@ def _build(prepared: PreparedModel, options: CompileOptions, cancelled: Cancelle
     return with_report(built, options, prepared, cpus=cpus, log=log.with_suffix(".report.log"), cancelled=cancelled)
 
 
-def _describe(name: str, built: Built) -> str:
+def _describe(name: str, built: Artifact | Skipped | Failure) -> str:
     if isinstance(built, Artifact):
         return f"{name}: {built.path} ({built.size_bytes / 1e6:.0f} MB, max relative error {built.parity.max_rel:.1e})"
     if isinstance(built, Skipped):

@@ -72,7 +72,7 @@ def drive(turns: Turns, endpoints: Sequence[Endpoint], cpus: Sequence[int], bay:
     )
     watched = Watched(
         server_pid=first.pid,
-        other_server_pids=tuple(each.pid for each in others),
+        other_server_pids=tuple(each.pid for each in others if each.pid is not None),
         server_cpus=tuple(cpus),
         lane_cpus=(*bay.lane.server_cpus, *bay.lane.generator_cpus),
         generator_pid=bay.generator.pid,

@@ -16,6 +16,7 @@ import numpy as np
 
 from harness import observe
 from harness.drive import Bay, Driver, Setting
+from harness.endpoint import start_s
 from harness.errors import MeasurementInvalid
 from harness.gate import block as blocks
 from harness.gate import schedule
@@ -127,9 +128,7 @@ class Bench:
             run = blocks.drive(turns, endpoints, cpus, self._bay, setting, f"{name}-{attempt}")
             samples = blocks.read(run, setting)
             verdict = blocks.verdict(run, samples, setting)
-            found = dict(
-                zip(drivers, blocks.slices(run, samples, turns, [each.cold.start_s for each in endpoints]), strict=True)
-            )
+            found = dict(zip(drivers, blocks.slices(run, samples, turns, [start_s(each) for each in endpoints]), strict=True))
             lost = [f"{_SAID[arm]} did not answer {each.lost} requests well" for arm, each in found.items() if each.lost]
             dead = [arm for arm, driver in drivers.items() if not driver.endpoint.alive()]
             if verdict.valid and not lost and not dead:
@@ -219,7 +218,7 @@ def look(version: Version, name: str, bay: Bay, setting: Setting) -> Look:
             closed_per_s=per_s,
             service_ms=observe.median_service_ms(samples),
             compute_ms=float(np.median(known)) / 1e3 if len(known) else None,
-            start_s=driver.endpoint.cold.start_s,
+            start_s=start_s(driver.endpoint),
         )
 
 

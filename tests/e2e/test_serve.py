@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +21,11 @@ from tests.e2e.conftest import command, started
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
-def address(unseen_onnx: Path, cache: Path) -> Iterator[str]:
-    """HOST:PORT of a server that `loadstone serve` started on the unseen model."""
-    import os
-
+@contextmanager
+def listening(model: Path, cache: Path) -> Iterator[str]:
+    """HOST:PORT of a server that `loadstone serve` started on a model file."""
     environment = {**os.environ, "LOADSTONE_CACHE": str(cache)}
-    arguments = command("serve", str(unseen_onnx), "--port", "0")
-    with started(arguments, env=environment, stderr=subprocess.PIPE) as process:
+    with started(command("serve", str(model), "--port", "0"), env=environment, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         for line in process.stderr:
             found = re.search(r"http://(127\.0\.0\.1:[1-9]\d*) ", line)
@@ -35,6 +34,12 @@ def address(unseen_onnx: Path, cache: Path) -> Iterator[str]:
         else:
             raise AssertionError("the server never said where it listens")
         yield found[1]
+
+
+@pytest.fixture(scope="module")
+def address(unseen_onnx: Path, cache: Path) -> Iterator[str]:
+    with listening(unseen_onnx, cache) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,11 @@ from compilers.spec_io import PreparedModel
 from harness.endpoint import ColdStart, Endpoint
 from harness.errors import Interrupted
 from harness.nouns import Artifact, Candidate, Failure, ModelSpec, Parity, Skipped, TensorSpec
+from harness.reached.nouns import Reached, Servable
+from harness.remote import Expectation
 from harness.requestset import RequestSet
 from harness.resources import ResourceUse, Watched
-from harness.workbench import Cancelled, GeneratorProof, LoadGenerator, Meter, Workbench
+from harness.workbench import Built, Cancelled, GeneratorProof, LoadGenerator, Meter, Workbench
 from loadprofiles import samples as sample_files
 from loadprofiles.plan import Plan, Reply
 from loadprofiles.samples import FAILED, RECORD, SUCCEEDED, Samples
@@ -45,9 +47,11 @@ class FakeEndpoint:
     port: int
     stopped: list[int]
     host: str = "127.0.0.1"
-    pid: int = 1
+    pid: int | None = 1
     response_bytes: int | None = None
-    cold: ColdStart = field(default_factory=lambda: ColdStart(start_s=1.5, load_s=0.5, first_inference_ms=50.0))
+    requests: RequestSet | None = None
+    expected: Expectation | None = None
+    cold: ColdStart | None = field(default_factory=lambda: ColdStart(start_s=1.5, load_s=0.5, first_inference_ms=50.0))
 
     def alive(self) -> bool:
         return self.server.dies_after_runs is None or self.server.runs <= self.server.dies_after_runs
@@ -195,12 +199,14 @@ class FakeWorld:
             prove_generator=lambda *_: GeneratorProof(capacity_per_s=8000.0, null_p50_ms=0.1),
         )
 
-    def _build(
-        self, candidate: Candidate, model: PreparedModel, log: Path, cancelled: Cancelled
-    ) -> Artifact | Skipped | Failure:
-        made = self.servers[candidate.options.backend]
+    def _build(self, candidate: Candidate, model: PreparedModel, log: Path, cancelled: Cancelled) -> Built:
+        made = self.servers[_key(candidate)]
         if not isinstance(made, FakeServer):
             return made
+        if candidate.remote is not None:
+            parity = Parity(max_abs=1e-6, max_rel=1e-6, top1_agreement=1.0, payloads=32)
+            requests = RequestSet(path="/invocations", headers={}, bodies=())
+            return Reached(parity=parity, dialect="a fake's", requests=requests, expected=Expectation(status=200, body="json"))
         return Artifact(
             path=model.folder,
             digest="0" * 64,
@@ -213,21 +219,24 @@ class FakeWorld:
     def _serve(
         self,
         candidate: Candidate,
-        artifact: Artifact,
+        artifact: Servable,
         folder: Path,
         requests: RequestSet,
         cpus: Sequence[int],
         log: Path,
         cancelled: Cancelled,
     ) -> Endpoint | Failure:
-        server = self.servers[candidate.options.backend]
+        server = self.servers[_key(candidate)]
         if isinstance(server, Failure):
             return server
         assert isinstance(server, FakeServer)
         port = 10_000 + len(self._ports)
         self._ports[port] = server
         self.visits.append(log.stem)
-        return FakeEndpoint(server=server, port=port, stopped=self.stopped)
+        found = FakeEndpoint(server=server, port=port, stopped=self.stopped)
+        if candidate.remote is not None:
+            found.pid = found.cold = None
+        return found
 
     def _generator(self, cpus: Sequence[int], log: Path) -> LoadGenerator:
         return FakeGenerator(self._ports, self.interrupt_after)
@@ -235,6 +244,10 @@ class FakeWorld:
     def _meter(self, watched: Watched) -> Meter:
         self.generator_runs += 1
         return FakeMeter(self.steal_share)
+
+
+def _key(candidate: Candidate) -> str:
+    return candidate.options.backend if candidate.remote is None else candidate.remote.name
 
 
 def fake_model(folder: Path) -> PreparedModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from rich.console import Console
 
 from harness import lanes, slo
 from harness.bench import Bench, Outcome
-from harness.candidates import enumerate_candidates
+from harness.candidates import enumerate_candidates, remote_candidates
 from harness.decision.decide import again
 from harness.depth import DEPTHS
 from harness.nouns import SLO, Failure, InstanceType, Skipped
 from harness.progress import Display
-from harness.request import BenchRequest
+from harness.request import BenchRequest, Remote
 from harness.result import RunFacts, assemble
 from harness.store import Store
 from tests.harness.fakes import FakeServer, FakeWorld, constant, fake_model
@@ -39,10 +40,14 @@ REQUEST = BenchRequest(
 
 
 def run(
-    world: FakeWorld, folder: Path, request: BenchRequest = REQUEST, limit: SLO | None = None
+    world: FakeWorld,
+    folder: Path,
+    request: BenchRequest = REQUEST,
+    limit: SLO | None = None,
+    remotes: Sequence[tuple[Remote, InstanceType]] = (),
 ) -> tuple[Outcome, dict[str, Any]]:
     model = fake_model(folder.parent / "model")
-    candidates = enumerate_candidates(model.spec, request.backends, [INSTANCE])
+    candidates = enumerate_candidates(model.spec, request.backends, [INSTANCE]) + remote_candidates(model.spec, remotes, [])
     plan = lanes.plan_lanes([(0,), (1,)], 1, None)
     store = Store(folder)
     try:

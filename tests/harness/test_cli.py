@@ -22,6 +22,12 @@ def loadstone(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedP
         (["bench", "resnet5"], "resnet50"),
         (["bench", "resnet50", "--backends", "ort,opnvino"], "openvino"),
         (["bench", "resnet50", "--profile", "quik"], "quick"),
+        (["bench", "resnet50", "--endpoint", "prod=http://x/predict,instance=c5.large"], "neither"),
+        (["bench", "resnet50", "--endpoint", "prod=http://x/invocations,instance=c5.larg"], "c5.large"),
+        (["bench", "resnet50", "--backends", "none"], "--endpoint"),
+        (["bench", "resnet50", "--project", "ml.c7g.larg"], "ml.c7g.large"),
+        (["project", "no/such/run", "--instances", "c5.large"], "not a run folder"),
+        (["project", "no/such/run"], "--instances"),
         (["instances", "--arch", "arm"], "arm64"),
         (["instances", "--catalogue", "no/such.csv"], "no/such.csv: No such file"),
         (["bench", "resnet50", "--instances", "local-99"], "local-1"),
@@ -102,6 +108,18 @@ def test_targets_lists_this_machine_and_every_row_with_what_it_takes() -> None:
 
 def test_every_command_has_help() -> None:
     listed = loadstone("--help").stdout
-    for command in ("bench", "compile", "serve", "load", "report", "doctor", "models", "instances", "targets", "profiles"):
+    for command in (
+        "bench",
+        "compile",
+        "serve",
+        "load",
+        "report",
+        "doctor",
+        "models",
+        "instances",
+        "targets",
+        "profiles",
+        "project",
+    ):
         assert command in listed
         assert "Usage" in loadstone(command, "--help").stdout

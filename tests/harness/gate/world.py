@@ -19,9 +19,10 @@ from compilers import cache, intake
 from compilers.spec_io import PreparedModel
 from harness import environment, local
 from harness.endpoint import ColdStart, Endpoint
-from harness.nouns import Artifact, Candidate, Failure, Skipped
+from harness.nouns import Artifact, Candidate, Failure
+from harness.reached.nouns import Servable
 from harness.requestset import RequestSet
-from harness.workbench import Cancelled, Workbench
+from harness.workbench import Built, Cancelled, Workbench
 from tests.harness.fakes import FakeEndpoint, FakeServer, FakeWorld, fake_model
 
 SERVICE_MS = 5.0
@@ -45,9 +46,7 @@ class GateWorld(FakeWorld):
     def make(self, cache_folder: Path, timeout_s: float) -> Workbench:
         return replace(self.workbench(), build=self._compile, serve=self._start, pause=lambda seconds: None)
 
-    def _compile(
-        self, candidate: Candidate, model: PreparedModel, log: Path, cancelled: Cancelled
-    ) -> Artifact | Skipped | Failure:
+    def _compile(self, candidate: Candidate, model: PreparedModel, log: Path, cancelled: Cancelled) -> Built:
         built = self._build(candidate, model, log, cancelled)
         if not isinstance(built, Artifact):
             return built
@@ -61,7 +60,7 @@ class GateWorld(FakeWorld):
     def _start(
         self,
         candidate: Candidate,
-        artifact: Artifact,
+        artifact: Servable,
         folder: Path,
         requests: RequestSet,
         cpus: Sequence[int],
@@ -72,6 +71,7 @@ class GateWorld(FakeWorld):
         if isinstance(served, Failure):
             return served
         assert isinstance(served, FakeEndpoint)
+        assert isinstance(artifact, Artifact)
         self.candidates_seen.append(candidate)
         accepted = "artifacts" in artifact.path.parts
         known = self.instead(log.stem.rpartition("-")[2], accepted) or served.server

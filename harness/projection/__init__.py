@@ -1,0 +1,1 @@
+"""What instances that nobody reached would do: a roofline calibrated on published results, hung on what was measured here."""
