@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from compilers import cache, failures, reproduce
-from compilers.interface import Backend, Session
+from compilers.interface import Backend, BuildsForOthers, Session, Unchecked
 from compilers.precision import bar
 from compilers.registry import backend
 from compilers.spec_io import PreparedModel, read_spec
@@ -46,7 +46,7 @@ def build(
     timeout_s: float = 900,
     memory_bytes: int | None = None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Artifact | Skipped | Failure:
+) -> Artifact | Unchecked | Skipped | Failure:
     """Compile `model` with `options` in a child and compare its outputs with the reference, or take both from the cache.
 
     Skipped when the backend cannot be tried (its package or compiler is missing, the model does not suit it); Failure with
@@ -64,6 +64,8 @@ def build(
         return Skipped(reason=_how_to_install(chosen, str(error.name)))
     final = cache_folder / "artifacts" / cache.content_key(_key(chosen, options, model, versions))
     limit = memory_bytes or cache.default_memory_bytes()
+    if options.rpc:  # the device behind an address may be another one today
+        cache.discard(final)
     found, damage = _cached(final, log)
     if found is not None:
         return found
@@ -113,6 +115,7 @@ def _key(chosen: Backend, options: CompileOptions, model: PreparedModel, version
         "records": None if path is None or not path.is_file() else cache.file_digest(path),
         "target": identity(resolve(options.target, options.target_options)),
         "packages": dict(versions),
+        "tools": dict(chosen.tools(options)) if isinstance(chosen, BuildsForOthers) else {},
         "cpu": cache.cpu_identity(),
         "version": _VERSION,
     }
@@ -125,7 +128,7 @@ def check_artifact(path: Path) -> None:
         raise UsageError(f"{path} is not an artifact as it was compiled ({wrong}); compile it again")
 
 
-def _cached(final: Path, log: Path) -> tuple[Artifact | Failure | None, str | None]:
+def _cached(final: Path, log: Path) -> tuple[Artifact | Unchecked | Failure | None, str | None]:
     """The remembered result, or None and, for an entry that had to be thrown away, what was wrong with it."""
     if not final.is_dir():
         return None, None
@@ -152,16 +155,11 @@ def _wrong(final: Path, outcome: Any) -> str | None:
     return wrong
 
 
-def _artifact(final: Path, outcome: Mapping[str, Any], *, cached: bool) -> Artifact:
-    return Artifact(
-        path=final / ARTIFACT,
-        digest=outcome["digest"],
-        size_bytes=outcome["size_bytes"],
-        compile_s=outcome["compile_s"],
-        parity=Parity(**outcome["parity"]),
-        cached=cached,
-        details=outcome["details"],
-    )
+def _artifact(final: Path, outcome: Mapping[str, Any], *, cached: bool) -> Artifact | Unchecked:
+    made = {name: outcome[name] for name in ("digest", "size_bytes", "compile_s", "details")}
+    if outcome["parity"] is None:
+        return Unchecked(path=final / ARTIFACT, cached=cached, reason=outcome["details"]["not_run"], **made)
+    return Artifact(path=final / ARTIFACT, cached=cached, parity=Parity(**outcome["parity"]), **made)
 
 
 def _run_child(
@@ -202,7 +200,7 @@ def _keep(
     versions: Mapping[str, str],
     log: Path,
     damage: str | None,
-) -> Artifact | Skipped | Failure:
+) -> Artifact | Unchecked | Skipped | Failure:
     """Write the entry, where it would come out the same again, and rename it into place; the rename makes it exist."""
     if made is not None and not (isinstance(made, Failure) and isinstance(outcome, dict) and outcome.get("final")):
         return made

@@ -70,6 +70,8 @@ def reduced(
     """`failure` with its operator and, beside its log, the smallest graph that fails with the same class of `error`."""
     if failure.log is None or error is None:
         return failure
+    if options.rpc and failure.stage == "load":
+        return failure  # the device's, and not the model's
     if failure.stage == "parity":
         return replace(failure, reduction="it compiled and ran; no graph is cut down for what the whole model's outputs show")
     if not chosen.reads_onnx:

@@ -10,9 +10,9 @@ A backend that can time its layers has a method `profile(artifact, model, thread
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from harness.nouns import CompileOptions, ModelSpec
 
 class CannotCompile(Exception):
     """The backend cannot take this model; the message is the reason shown in the candidate's row."""
+
+
+class CannotRun(Exception):
+    """Nothing here runs what was compiled, so it stays unchecked; the message says why and what would run it."""
 
 
 class Unavailable(Exception):
@@ -42,6 +46,20 @@ class Layer:
     """Whether a reference implementation runs it, because no kernel was made for it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchecked:
+    """A compiled model that nothing here can run, and `reason` why: shown, never compared and so never ranked."""
+
+    path: Path
+    digest: str
+    size_bytes: int
+    compile_s: float
+    reason: str
+    cached: bool
+    details: dict[str, Any] = field(default_factory=dict)
+    parity: None = None
+
+
 class Session(Protocol):
     """A loaded model: not thread-safe, one call at a time.
 
@@ -54,6 +72,40 @@ class Session(Protocol):
 
         `inputs` are valid only during the call: the server reuses their memory.
         """
+        ...
+
+
+@runtime_checkable
+class CheckSession(Session, Protocol):
+    """A session only for the comparison with the reference: under an emulator, or on another machine."""
+
+    where: str
+    """What runs it, in words."""
+    emulated: bool
+    """Whether an emulator does, whose times say nothing of the device."""
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A CheckSession on a real device, whose times count."""
+
+    def latency_ms(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, float]:
+        """p50, low, high and n of single inferences, as the device measures them."""
+        ...
+
+
+@runtime_checkable
+class BuildsForOthers(Protocol):
+    """What a backend has as well when its artifacts may be for another machine."""
+
+    def tools(self, options: CompileOptions) -> Mapping[str, str]:
+        """The programs that the artifact and its check depend on, by what they do; part of its key. Cheap."""
+        ...
+
+    def load_to_check(self, artifact: Path, model: ModelSpec, options: CompileOptions) -> CheckSession:
+        """What compile left, where it can run; raises CannotRun when nothing here runs it."""
         ...
 
 

@@ -6,6 +6,9 @@ import difflib
 import importlib
 
 from compilers.interface import Backend
+from compilers.targets import Target
+from compilers.targets.host import detect
+from compilers.targets.reach import why_not_here
 from harness.errors import UsageError
 
 BACKENDS = {
@@ -17,6 +20,8 @@ BACKENDS = {
     "ort-cuda": "compilers.backend_ort_cuda:OnnxRuntimeCuda",
     "torch-cuda": "compilers.backend_torch_cuda:TorchCuda",
     "neuron": "compilers.backend_neuron:Neuron",
+    "tvm-bundle": "compilers.backend_tvm_bundle:TvmBundle",
+    "tvm-cuda": "compilers.backend_tvm_cuda:TvmCuda",
     "null": "compilers.backend_null:Null",
 }
 
@@ -38,3 +43,12 @@ def backend(name: str) -> Backend:
     module, kind = place.split(":")
     made: Backend = getattr(importlib.import_module(module), kind)()
     return made
+
+
+def for_target(name: str, target: Target) -> str:
+    """The backend that `name` means for `target`: TVM's code for another machine is a bundle, for a GPU it is CUDA's."""
+    if name != "tvm":
+        return name
+    if target.gpu is not None:
+        return "tvm-cuda"
+    return "tvm-bundle" if why_not_here(target, detect()) is not None else name

@@ -18,6 +18,7 @@ from harness.errors import UsageError
 @click.option("--target", default="host", show_default=True, help="From `loadstone targets`, or Neo's TargetPlatform in JSON.")
 @click.option("--options", "target_options", default="", help="Neo's CompilerOptions for the target, in JSON.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--rpc", default="", metavar="HOST:PORT", help="Check (and time) it on this device, which runs TVM's RPC server.")
 @click.option("--shape", "shapes", multiple=True, help="NAME=1x128: fixes an input with dynamic axes, or another batch size.")
 @click.option("--batches", default="", help="Comma-separated batch sizes that tvm makes code of their own for, besides 1.")
 @click.option("--search", type=click.FloatRange(min=0), default=0.0, help="Seconds in which tvm measures other kernels.")
@@ -31,6 +32,7 @@ def compile(
     target: str,
     target_options: str,
     threads: int,
+    rpc: str,
     shapes: Sequence[str],
     batches: str,
     search: float,
@@ -53,6 +55,7 @@ def compile(
         batches=batches,
         search_s=search,
         records=records,
+        rpc=rpc,
     )
     raise SystemExit(single.compile_model(asked, as_json=as_json))
 

@@ -16,12 +16,13 @@ import psutil
 from compilers import build as building
 from compilers import precision
 from compilers.compile_report import with_report
+from compilers.interface import Unchecked
 from compilers.spec_io import PreparedModel, read_prepared
 from harness import endpoint, first_answer, observe
 from harness.endpoint import Endpoint
 from harness.errors import InfrastructureError, MeasurementInvalid
 from harness.loadplan import plan_for
-from harness.nouns import Artifact, Candidate, Failure, LoadProfile
+from harness.nouns import Artifact, Candidate, Failure, LoadProfile, Skipped
 from harness.reached import probe
 from harness.reached.nouns import Reached, Servable
 from harness.requestset import RequestSet
@@ -63,6 +64,8 @@ def workbench(cache: Path, compile_timeout_s: float) -> Workbench:
             memory_bytes=compile_memory_bytes(),
             cancelled=cancelled,
         )
+        if isinstance(built, Unchecked):  # what was never compared is never ranked
+            return Skipped(reason=built.reason)
         if not isinstance(built, Artifact):
             return built
         cpus, report_log = first_cpus(candidate.options.threads), log.with_suffix(".report.log")

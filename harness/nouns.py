@@ -83,6 +83,7 @@ class CompileOptions:
     search_s: float = 0.0  # of tvm: seconds of a measured search,
     records: str = ""  # a file of what searches found,
     batches: tuple[int, ...] = ()  # and batch sizes besides 1 that get code of their own
+    rpc: str = ""  # HOST:PORT of a device that the artifact is checked on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +147,7 @@ class Artifact:
     compile_s: float
     parity: Parity
     cached: bool
-    details: dict[str, Any] = field(default_factory=dict)
-    """What the backend wants shown: its version, options it chose."""
+    details: dict[str, Any] = field(default_factory=dict)  # what the backend wants shown: its version, options it chose
 
 
 class Outcome(StrEnum):

@@ -43,6 +43,11 @@ HEAVY = {
         *(f"compilers/tvm/rules/{name}.py" for name in TVM_RULES),
         "compilers/tvm/schedules/epilogue.py",
         "compilers/tvm/schedules/prefetch.py",
+        "compilers/backend_tvm_bundle.py",
+        "compilers/edge/graph.py",
+        "compilers/edge/device.py",
+        "compilers/backend_tvm_cuda.py",
+        "compilers/gpu/session.py",
     },
     "pandas": {"reports/tidy.py", "reports/plots_load.py"},
     "plotly": {

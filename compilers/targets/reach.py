@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 
 from compilers.targets.host import detect
 from compilers.targets.isa import cpu_features, with_attributes
@@ -16,6 +17,12 @@ from compilers.targets.options import out_of_range
 from compilers.targets.table import ANDROID_API, System, systems
 
 _NVCC_S = 10.0
+_NVRTC = ("nvidia-cuda-nvrtc-cu12", "nvidia-cuda-nvrtc")
+_PACKAGED_CUDA = "12.9"
+"""Of the package that the extra `cuda` installs: the last release that knows GPUs from before Turing."""
+_RUNTIMES = ("linux", "android")
+_NOT_EMULATED = frozenset({"avx512f", "avxvnni", "amx-int8", "amx-bf16"})
+"""What QEMU's translation of x86 does not have: a program that uses it ends with an illegal instruction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +33,9 @@ class Here:
     has_program: Callable[[str], bool]
     has_module: Callable[[str], bool]
     cuda: str | None
-    """Such as 13.0; None without nvcc."""
+    """The release of its nvcc, such as 13.0; None without one."""
+    nvrtc: str | None = None
+    """The release of the CUDA runtime compiler that came as a Python package; None without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +80,7 @@ def look() -> Here:
         has_program=lambda name: shutil.which(name) is not None,
         has_module=lambda name: importlib.util.find_spec(name) is not None,
         cuda=_nvcc_release(),
+        nvrtc=_nvrtc_release(),
     )
 
 
@@ -78,16 +88,32 @@ def reach(target: Target, here: Here) -> Reach:
     """How far `target` can be served from `here`."""
     run_needs = why_not_here(target, here.host)
     linker, link_needs = _link(target, here)
-    emulated = run_needs is not None and target.gpu is None and target.builder == "tvm"
-    emulator = _system_of(target).emulator if emulated else None
+    emulator = emulator_of(target) if run_needs is not None else None
     return Reach(
-        never=target.why_not,
+        never=why_never(target),
         code_needs=_code_needs(target, here),
         link_needs=link_needs,
         run_needs=run_needs,
         linker=linker,
         emulator=emulator if emulator is not None and here.has_program(emulator) else None,
     )
+
+
+def why_never(target: Target) -> str | None:
+    """Why nothing is built for `target`, whatever is installed, and what would be needed."""
+    if target.why_not is None and target.builder == "tvm" and target.os not in _RUNTIMES:
+        return (
+            f"TVM makes the code, but the bundle's runtime is written for Linux and Android; {target.os} would need threads "
+            "and loading of its own, or the import library of TVM's runtime, which its packages do not have"
+        )
+    return target.why_not
+
+
+def emulator_of(target: Target) -> str | None:
+    """The program that runs `target`'s code on another machine, here or not; None where none knows all its instructions."""
+    if target.gpu is not None or target.builder != "tvm" or features(target) & _NOT_EMULATED:
+        return None
+    return system_of(target).emulator
 
 
 def why_not_here(target: Target, host: Target) -> str | None:
@@ -120,17 +146,20 @@ def _code_needs(target: Target, here: Here) -> str | None:
     if target.gpu is None:
         return None
     first, last = target.gpu.cuda_first, target.gpu.cuda_last
-    if here.cuda is None:
-        return f"nvcc of CUDA {first} {f'to {last}' if last else 'or later'}"
-    wanted = out_of_range(first, last, here.cuda)
-    return f"nvcc of {wanted} (here is {here.cuda})" if wanted else None
+    releases = [release for release in (here.cuda, here.nvrtc) if release is not None]
+    if any(out_of_range(first, last, release) is None for release in releases):
+        return None
+    wanted = f"CUDA {first} {f'to {last}' if last else 'or later'}"
+    said = f" (here is {releases[0]})" if releases else ""
+    package = ", or pip install 'loadstone[cuda]'" if out_of_range(first, last, _PACKAGED_CUDA) is None else ""
+    return f"nvcc of {wanted}{said}{package}"
 
 
 def _link(target: Target, here: Here) -> tuple[str | None, str | None]:
     """What links for the target's system, or else what to get. This machine's own compiler does for its own system."""
     if target.why_not is not None or target.builder != "tvm":
         return None, None
-    system = _system_of(target)
+    system = system_of(target)
     own = (target.os, target.arch) == (here.host.os, here.host.arch)
     level = (re.search(r"android(\d+)$", target.mtriple) or ("", str(ANDROID_API)))[1]
     for linker in (*(("g++",) if own else ()), *system.linkers):
@@ -141,9 +170,19 @@ def _link(target: Target, here: Here) -> tuple[str | None, str | None]:
     return None, f"a linker: {'apt install g++' if own else system.how_to_link}"
 
 
-def _system_of(target: Target) -> System:
+def system_of(target: Target) -> System:
+    """The system of the table that `target` is for."""
     same = [each for each in systems().values() if (each.os, each.arch) == (target.os, target.arch)]
     return next((each for each in same if each.float_abi == target.float_abi), same[0])
+
+
+def _nvrtc_release() -> str | None:
+    for package in _NVRTC:
+        try:
+            return ".".join(metadata.version(package).split(".")[:2])
+        except metadata.PackageNotFoundError:
+            continue
+    return None
 
 
 def _nvcc_release() -> str | None:

@@ -17,6 +17,8 @@ from compilers import build as building
 from compilers import intake, precision, registry, targets
 from compilers.cache import default_cache
 from compilers.compile_report import with_report
+from compilers.edge.device import address as check_address
+from compilers.interface import Unchecked
 from compilers.spec_io import PreparedModel
 from compilers.tvm import records
 from harness import local
@@ -42,13 +44,15 @@ class CompileRequest:
     batches: str = ""
     search_s: float = 0.0
     records: str = ""
+    rpc: str = ""
 
 
 _TUNABLE = "tvm"
 
 
 def compile_model(asked: CompileRequest, *, as_json: bool) -> int:
-    """Compile with each backend in each precision; 0 when at least one artifact is good, 3 otherwise.
+    """Compile with each backend in each precision; 0 when at least one artifact was made, 3 otherwise. One that
+    nothing here can run is made too, as `unchecked`.
 
     Raises UsageError, before anything is prepared, for a target or an option that does not exist or cannot be built.
     """
@@ -61,6 +65,9 @@ def compile_model(asked: CompileRequest, *, as_json: bool) -> int:
     if resolved.why_not is not None and resolved.builder != "neuron":
         raise UsageError(f"nothing here compiles for {resolved.name}: {resolved.why_not}")
     tuning = _tuning(names, asked)
+    names = tuple(dict.fromkeys(registry.for_target(name, resolved) for name in names))
+    if asked.rpc:
+        check_address(asked.rpc)
     suffix = () if resolved.name == targets.HOST else (resolved.name,)
     rows: list[dict[str, Any]] = []
     with cancellable() as cancelled:
@@ -73,13 +80,14 @@ def compile_model(asked: CompileRequest, *, as_json: bool) -> int:
                 threads=asked.threads,
                 target=asked.target,
                 target_options=asked.target_options,
+                rpc=asked.rpc,
             )
             options = replace(options, **tuning) if name == _TUNABLE else options
             built = _build(prepared, options, cancelled, report=True)
             row: dict[str, Any] = {"backend": name, "precision": form, "target": resolved.name}
             row |= {"status": type(built).__name__.lower(), **_plain(asdict(built))}
             label = precision.label(name, form)
-            if isinstance(built, Artifact) and asked.out is not None:
+            if isinstance(built, Artifact | Unchecked) and asked.out is not None:
                 row["copied_to"] = str(_copy(built.path, asked.out / "-".join((prepared.spec.name, label, *suffix))))
             rows.append(row)
             _say(_describe(label, built))
@@ -87,7 +95,7 @@ def compile_model(asked: CompileRequest, *, as_json: bool) -> int:
                 _say("\n".join(report_text.lines(built.details.get("report", {}))))
     if as_json:
         print(json.dumps(rows, indent=1))
-    return 0 if any(row["status"] == "artifact" for row in rows) else InfrastructureError.exit_code
+    return 0 if any(row["status"] in ("artifact", "unchecked") for row in rows) else InfrastructureError.exit_code
 
 
 def _tuning(names: Sequence[str], asked: CompileRequest) -> dict[str, Any]:
@@ -141,7 +149,7 @@ def _prepare(model: str, shapes: Sequence[tuple[str, tuple[int, ...]]], cancelle
 
 def _build(
     prepared: PreparedModel, options: CompileOptions, cancelled: Cancelled, *, report: bool
-) -> Artifact | Skipped | Failure:
+) -> Artifact | Unchecked | Skipped | Failure:
     cache = default_cache()
     name = f"{prepared.spec.name}-{precision.label(options.backend, options.precision)}"
     log = cache / "logs" / f"compile-{name}-{os.getpid()}.log"
@@ -153,15 +161,19 @@ def _build(
         memory_bytes=local.compile_memory_bytes(),
         cancelled=cancelled,
     )
-    if not report or not isinstance(built, Artifact):
+    if not report or not isinstance(built, Artifact) or built.details.get("checked", "this machine") != "this machine":
         return built
     cpus = local.first_cpus(options.threads)
     return with_report(built, options, prepared, cpus=cpus, log=log.with_suffix(".report.log"), cancelled=cancelled)
 
 
-def _describe(name: str, built: Artifact | Skipped | Failure) -> str:
+def _describe(name: str, built: Artifact | Unchecked | Skipped | Failure) -> str:
+    if isinstance(built, Unchecked):
+        return f"{name}: {built.path} ({built.size_bytes / 1e6:.0f} MB, not run: {built.reason})"
     if isinstance(built, Artifact):
-        return f"{name}: {built.path} ({built.size_bytes / 1e6:.0f} MB, max relative error {built.parity.max_rel:.1e})"
+        where = f" on {built.details['checked']}" if built.details.get("checked") else ""
+        error = f"max relative error {built.parity.max_rel:.1e}{where}, {built.parity.payloads} payloads"
+        return f"{name}: {built.path} ({built.size_bytes / 1e6:.0f} MB, {error})"
     if isinstance(built, Skipped):
         return f"{name}: skipped, {built.reason}"
     graph = f"; see {built.operator} in {built.reproducer} ({built.reduction})" if built.operator else ""

@@ -18,8 +18,8 @@ from harness.errors import UsageError
 
 _ARCHS = ("x86_64", "x86", "arm64", "armv7", "cuda", "neuron")
 _NOTE = (
-    "vectors: registers x fp32 lanes. builds: whether code can be made and linked here. `compile` keeps artifacts whose "
-    "outputs it could compare with the reference: those for targets that run here. All facts and sources are in --json."
+    "vectors: registers x fp32 lanes. builds: whether code can be made and linked here. What runs here or under an emulator is "
+    "compared with the reference; the rest is made unchecked and says so. All facts and sources are in --json."
 )
 
 
@@ -62,6 +62,7 @@ def _row(row: Row | None, target: Target, here: Here) -> dict[str, Any]:
     options = facts.pop("options")
     return {
         **facts,
+        "why_not": reached.never,
         "options": dict(options),
         "features": sorted(features(target)),
         "aliases": list(row.aliases) if row else [],

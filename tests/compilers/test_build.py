@@ -13,6 +13,7 @@ import pytest
 from compilers import build as builds
 from compilers import cache, interface, spec_io
 from compilers.build import build, load_session
+from compilers.interface import Unchecked
 from compilers.registry import backend
 from compilers.spec_io import PreparedModel
 from compilers.targets.host import detect
@@ -22,7 +23,7 @@ from harness.nouns import Artifact, CompileOptions, Failure, Skipped
 
 def make(
     model: PreparedModel, folder: Path, name: str = "ort", *, precision: str = "fp32", **limits: Any
-) -> Artifact | Skipped | Failure:
+) -> Artifact | Unchecked | Skipped | Failure:
     options = CompileOptions(backend=name, precision=precision)
     return build(options, model, folder / "cache", log=folder / "log", **limits)
 
@@ -91,7 +92,7 @@ def test_a_damaged_artifact_is_rebuilt_with_a_warning(prepared: PreparedModel, t
 
 
 def test_two_builds_of_one_key_do_not_disturb_each_other(prepared: PreparedModel, tmp_path: Path) -> None:
-    made: list[Artifact | Skipped | Failure] = []
+    made: list[Artifact | Unchecked | Skipped | Failure] = []
     threads = [Thread(target=lambda: made.append(make(prepared, tmp_path, "null"))) for _ in range(2)]
     for thread in threads:
         thread.start()

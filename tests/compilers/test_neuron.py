@@ -9,6 +9,7 @@ import pytest
 from compilers import backend_neuron
 from compilers.build import build
 from compilers.intake import resolve
+from compilers.interface import Unchecked
 from compilers.neuron import coverage
 from compilers.spec_io import PreparedModel
 from harness.nouns import Artifact, CompileOptions, Failure, Skipped
@@ -16,7 +17,9 @@ from harness.nouns import Artifact, CompileOptions, Failure, Skipped
 CNN = [("Conv", "conv1"), ("Relu", "relu1"), ("CumSum", "sum"), ("OneHot", "hot"), ("MatMul", "fc")]
 
 
-def make(model: PreparedModel, folder: Path, target: str = "ml_inf2", precision: str = "fp32") -> Artifact | Skipped | Failure:
+def make(
+    model: PreparedModel, folder: Path, target: str = "ml_inf2", precision: str = "fp32"
+) -> Artifact | Unchecked | Skipped | Failure:
     options = CompileOptions(backend="neuron", target=target, precision=precision)
     return build(options, model, folder / "cache", log=folder / "log")
 

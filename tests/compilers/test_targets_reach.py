@@ -12,7 +12,7 @@ from harness.nouns import CompileOptions
 
 def here(host: str = "zen3", programs: str = "", modules: str = "tvm", cuda: str | None = None) -> Here:
     return Here(
-        host=replace(resolve(host), name="host"),
+        host=replace(resolve("linux-x86_64", {"mcpu": host}) if host.startswith("x86-64") else resolve(host), name="host"),
         has_program=programs.split().__contains__,
         has_module=modules.split().__contains__,
         cuda=cuda,
@@ -26,7 +26,8 @@ def here(host: str = "zen3", programs: str = "", modules: str = "tvm", cuda: str
         ("haswell", here(), "needs a linker: apt install g++", "here"),
         ("haswell", here(modules=""), "needs TVM (pip install 'loadstone[tvm]'); and a linker: apt install g++", "here"),
         ("zen5", here(programs="g++"), "yes", "on the device"),
-        ("zen5", here(programs="g++ qemu-x86_64"), "yes", "under qemu-x86_64"),
+        ("zen5", here(programs="g++ qemu-x86_64"), "yes", "on the device"),  # QEMU has no AVX-512
+        ("haswell", here("x86-64-v2", programs="g++ qemu-x86_64"), "yes", "under qemu-x86_64"),
         (
             "rasp4b",
             here(programs="g++"),
@@ -50,6 +51,7 @@ def here(host: str = "zen3", programs: str = "", modules: str = "tvm", cuda: str
         ("sm_90", here(programs="g++", cuda="11.7"), "needs nvcc of CUDA 11.8 or later (here is 11.7)", "on the device"),
         ("sm_90", here(programs="g++", cuda="13.0"), "yes", "on the device"),
         ("ml_p3", here(programs="g++", cuda="13.0"), "needs nvcc of CUDA 9.0 to 12.9 (here is 13.0)", "on the device"),
+        ("x86_win64", here(modules="tvm ziglang"), "no: TVM makes the code, but", ""),
         ("inf2", here(), "needs torch-neuronx and neuronx-cc", "on the device"),
         ("inf2", here(modules="torch_neuronx neuronxcc"), "yes", "on the device"),
         ("ml_inf1", here(modules="torch_neuronx neuronxcc"), "no: the current Neuron SDK dropped", ""),
