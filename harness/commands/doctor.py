@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from compilers import registry
+from compilers import cuda, registry
 from compilers.cache import default_cache
 from harness import checkup, environment, kernel, lanes
 from harness.checkup import Machine, Need
@@ -20,6 +20,8 @@ from harness.commands.lists import print_rows
 _WATCH_S = 1.0
 _COMPILER = "apt install g++ (Debian), dnf install gcc-c++ (Fedora)"
 _BUILDS = ("inductor", "tvm")
+_GPUS = ("ort-cuda", "torch-cuda")
+_NEURON = "an instance with Inferentia or Trainium (inf1, inf2, trn1) and AWS's Neuron packages"
 _FEATURES = (
     ("built-in models", ("torch", "transformers", "onnxscript"), "torch", "resnet50, bert_base …; .onnx files need nothing"),
     ("autoscaling at speed", ("numba",), "autoscale", "without it `autoscale` simulates some hundred times slower"),
@@ -99,15 +101,29 @@ def quota_cpus(proc: Path = kernel.PROC) -> float | None:
 
 
 def _needs() -> Iterator[Need]:
-    compiler = any(shutil.which(name) for name in ("g++", "c++"))
-    for name in (*registry.DEFAULT_BACKENDS, "null"):
+    for name in registry.BACKENDS:
         backend = registry.backend(name)
+        # The package of ONNX Runtime with CUDA takes the place of the one without, so no extra can bring it.
+        replaced = name == "ort-cuda"
         yield Need(
             what=f"backend {name}",
-            versions=tuple((package, environment.version(package)) for package in backend.packages),
+            versions=() if replaced else tuple((package, environment.version(package)) for package in backend.packages),
             extra=backend.extra,
-            programs=(("a C++ compiler", compiler, _COMPILER),) if name in _BUILDS else (),
-            ready="" if backend.packages else "a floor for the serving path",
+            programs=tuple(_programs(name)),
+            ready="a floor for the serving path" if name == "null" else "",
         )
     for what, packages, extra, ready in _FEATURES:
         yield Need(what=what, versions=tuple((name, environment.version(name)) for name in packages), extra=extra, ready=ready)
+
+
+def _programs(name: str) -> Iterator[tuple[str, bool, str]]:
+    """What a backend needs that no Python package brings: (what, whether it is here, how to get it)."""
+    if name in _BUILDS:
+        yield "a C++ compiler", any(shutil.which(each) for each in ("g++", "c++")), _COMPILER
+    if name == "ort-cuda":
+        found = environment.version("onnxruntime-gpu") is not None
+        yield "onnxruntime-gpu", found, "pip install onnxruntime-gpu in place of onnxruntime"
+    if name in _GPUS:
+        yield "an NVIDIA GPU", cuda.why_no_gpu() is None, "a machine with one and its driver"
+    if name == "neuron":
+        yield "a Neuron device", any(Path("/dev").glob("neuron*")), _NEURON

@@ -191,8 +191,11 @@ def test_open_loop_sees_a_stall_that_a_closed_loop_hides(load: Load, server: Ser
     records = np.sort(records, order="due_ns")
     latency_ms = (records["done_ns"] - records["due_ns"]) / 1e6
     release_ns = records["sent_ns"][0] + server.stall_s * 1e9
-    assert np.abs(latency_ms - (release_ns - records["due_ns"]) / 1e6).max() < 100
-    assert 400 < np.median(latency_ms) < 600
+    # The server may be a little late to begin its stall, the same for all; beyond that they wait as long as the schedule says.
+    behind_ms = latency_ms - (release_ns - records["due_ns"]) / 1e6
+    assert 0 <= np.median(behind_ms) < 250
+    assert np.abs(behind_ms - np.median(behind_ms)).max() < 50
+    assert 400 < np.median(latency_ms - np.median(behind_ms)) < 600
     with serving() as other:
         closed = replace(load, port=other.port)
         _, hidden = closed.run("stall", users=1, duration=1.3)
