@@ -183,6 +183,10 @@ def test_faults_look_as_named_and_come_at_once(tmp_path: Path) -> None:
 def test_churned_and_broken_connections_leave_no_descriptor(tmp_path: Path) -> None:
     with truth_server("constant:1ms;churn;errors=0.2:reset;errors=0.2:never", output=tmp_path / "out") as port:
         (server,) = [child for child in psutil.Process().children() if "harness.truth" in child.cmdline()]
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as first:
+            first.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            while first.recv(4096):
+                pass  # until it has answered it may still be opening what it works with
         before = server.num_fds()
         for index in range(500):
             client = socket.create_connection(("127.0.0.1", port), timeout=5)
