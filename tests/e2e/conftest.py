@@ -99,12 +99,18 @@ def family(pid: int) -> list[psutil.Process]:
         return []
 
 
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
+
+
 def all_gone(processes: list[psutil.Process], within_s: float = 10.0) -> bool:
     """Whether every one of them ends in time; a zombie nobody waits for holds nothing and counts as ended."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
-        alive = [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-        if not alive:
+        if not any(map(_alive, processes)):
             return True
         time.sleep(0.05)
     return False

@@ -91,6 +91,14 @@ def test_ctrl_c_leaves_a_partial_report_and_nothing_running(
     assert result_of(run)["run"]["state"] == "complete"
 
 
+def listening(process: psutil.Process) -> list[int]:
+    """The ports it listens on; none when it has just ended."""
+    try:
+        return [c.laddr[1] for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
+    except psutil.Error:
+        return []
+
+
 def all_closed(ports: list[int], patience_s: float = 10.0) -> bool:
     """Whether nobody listens on `ports` any more, at the latest after a moment: a child that was being started when its parent
     was killed has yet to notice."""
@@ -109,7 +117,7 @@ def test_kill_9_leaves_nothing_running_and_the_bench_resumes(
     with started(bench(unseen_onnx, tmp_path / "runs", TWO), env=environment, stderr=subprocess.DEVNULL) as process:
         wait_for_state(tmp_path / "runs", visits=visits)
         children = family(process.pid)
-        ports = [c.laddr[1] for child in children for c in child.net_connections() if c.status == psutil.CONN_LISTEN]
+        ports = [port for child in children for port in listening(child)]
         process.kill()
         process.wait()
     assert all_gone(children)
