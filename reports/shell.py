@@ -43,7 +43,7 @@ def render(template: str, *, drawn: Mapping[str, Any], scripts: Sequence[str], s
 def policy(scripts: Sequence[str]) -> str:
     """The content security policy: these scripts, inline styles (plotly sets them), images that the page itself makes."""
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    sources = " ".join(f"'sha256-{digest}'" for digest in digests)
+    sources = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
     return (
         f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"

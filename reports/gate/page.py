@@ -5,20 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 
-import jinja2
-from markupsafe import Markup
-
-from reports import text
+from reports import shell, text
 from reports.gate import words
 from reports.gate.words import Row
 
 _WIDTH, _HEIGHT, _EDGE = 320.0, 72.0, 6.0
 _LEAST_SPAN = 0.06
 """A chart shows at least ±6 %, so that noise does not look like a change."""
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +29,16 @@ class Chart:
 
 def render(document: Row) -> str:
     """The page, UTF-8 text. Whatever comes from the document is escaped."""
-    template = _environment().get_template("gate.html")
     charts = {candidate["id"]: _charts(document["series"], candidate["id"]) for candidate in document["candidates"]}
-    return template.render(
-        night=document, words=words, charts=charts, policy=_POLICY, style=Markup(_style()), chart=(_WIDTH, _HEIGHT)
+    return shell.render(
+        "gate.html",
+        drawn={},
+        scripts=(),
+        styles=("gate.css",),
+        night=document,
+        words=words,
+        charts=charts,
+        chart=(_WIDTH, _HEIGHT),
     )
 
 
@@ -59,27 +59,3 @@ def _chart(series: Row) -> Chart:
     name, now = words.label(series["metric"]), words.change(series["ratios"][-1][1])
     said = f"{name}: {len(logs)} nights from {first} to {last}, last {now}"
     return Chart(metric=series["metric"], points=" ".join(f"{x},{y}" for x, y in dots), dots=dots, even=height(0.0), said=said)
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("reports", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
-    )
-
-
-def _shown(value: object) -> object:
-    """None is a dash, and no text keeps a character that could disguise it."""
-    if value is None:
-        return text.DASH
-    return value if isinstance(value, Markup) or not isinstance(value, str) else text.clean(value, 20_000)
-
-
-@cache
-def _style() -> str:
-    return resources.files("reports").joinpath("templates", "gate.css").read_text(encoding="utf-8")
