@@ -19,6 +19,7 @@ import numpy as np
 from harness.errors import InfrastructureError, UsageError
 from loadprofiles.expectation import fault
 from loadprofiles.monitor import Monitor
+from loadprofiles.outlook import Outlook
 from loadprofiles.plan import Plan, Reply
 from loadprofiles.poller import Poller
 from loadprofiles.pool import Pool
@@ -38,8 +39,12 @@ _BATCH = 32
 _EARLY_NS = 200_000
 """How long before a request is due a loop that may poll stops sleeping: longer than a timerfd is usually late."""
 
-_SHORT_NS = 10_000_000
-"""Answers that take longer are waited for asleep: noticing them late by 0.1 ms is then less than 1 %."""
+_NAP_NS = 100_000
+"""A loop that would have to be awake sooner than this does not go to sleep."""
+
+_MISSED_NS = 30_000
+"""How long after a request was due a polling loop is woken for it, should it be too busy to poll: the interrupt of a timer set
+to the very instant would itself make the request late."""
 
 _ERROR_KINDS = 10
 _OTHER = "other errors"
@@ -85,7 +90,8 @@ class Engine:
         self._busy: dict[Connection, None] = {}  # in the order sent, so that the first is the oldest
         self._resting_users = self._leaving_users = 0
         self._area_ns = self._area_at_ns = 0
-        self._max_in_flight = self._typical_ns = 0
+        self._max_in_flight = 0
+        self._outlook = Outlook()
         self._errors: Counter[str] = Counter()
         self._window_end_ns = self._drain_end_ns = self._done_ns = 0
         self._dispatched_all = self._stopped_early = self._over = False
@@ -105,7 +111,7 @@ class Engine:
         self._start_ns = self._area_at_ns = self._done_ns = time.monotonic_ns() + lead_ns
         self._due = array("q", (self._offsets + self._start_ns).tobytes())
         self._dispatcher = Timer(self._loop, self._wake if plan.users is None else self._change_users, priority=1)
-        self._poller = Poller(self._loop, self._poll)
+        self._poller, self._alarm = Poller(self._loop, self._poll), Timer(self._loop, self._wake_to_poll)
         self._early_ns = _EARLY_NS if plan.own_core else 0
         self._monitor = Monitor(self._loop, self._start_ns, self._tick, self._recorder.flush, lambda: self._poller.polled_s)
         self._window_end_ns = self._start_ns + round(plan.duration_s * _NS_PER_S)
@@ -142,6 +148,7 @@ class Engine:
         self._monitor.close()
         self._dispatcher.close()
         self._poller.close()
+        self._alarm.close()
         self._pool.close()
         for connection in list(self._busy):
             connection.close()
@@ -153,18 +160,30 @@ class Engine:
     def _wake(self) -> None:
         due_ns = self._due[self._next] if self._next < len(self._due) else 0
         if due_ns > time.monotonic_ns():
-            self._dispatcher.at(due_ns)  # a loop that is never idle never polls
+            self._dispatcher.at(due_ns + _MISSED_NS)
             self._poller.on()
         else:
             self._send_due()
 
+    def _wake_to_poll(self) -> None:
+        self._alarm.off()
+        self._poller.on()
+
     def _poll(self, now: int) -> None:
-        """Nothing else to do: see whether a request is due, and sleep if neither it nor an answer is near."""
+        """Nothing else to do: see whether a request is due, and sleep until it or an answer is near."""
         due_ns = self._due[self._next] if self._next < len(self._due) and not self._dispatched_all else None
         if due_ns is not None and due_ns <= now:
             self._send_due()
-        elif not (self._busy and self._typical_ns < _SHORT_NS) and (due_ns is None or due_ns - now > self._early_ns):
+            return
+        event_ns = due_ns
+        if self._busy and self._outlook.short:
+            answer_ns = next(iter(self._busy)).sent_ns + self._outlook.earliest_ns
+            event_ns = answer_ns if due_ns is None else min(due_ns, answer_ns)
+        if event_ns is None:
             self._poller.off()
+        elif event_ns - self._early_ns - now > _NAP_NS:
+            self._poller.off()
+            self._alarm.at(event_ns - self._early_ns)
 
     def _send_due(self) -> None:
         due, at, now = self._due, self._next, time.monotonic_ns()
@@ -214,7 +233,7 @@ class Engine:
         self._area_ns += in_flight * (now - self._area_at_ns)
         self._area_at_ns = now
         self._busy[connection] = None
-        if self._early_ns and self._typical_ns < _SHORT_NS:
+        if self._early_ns and self._outlook.short:
             self._poller.on()
         if in_flight >= self._max_in_flight:
             self._max_in_flight = in_flight + 1
@@ -258,7 +277,7 @@ class Engine:
         del self._busy[connection]
         connection.busy = False
         latency_ns = now - connection.due_ns
-        self._typical_ns += (now - connection.sent_ns - self._typical_ns) // 8
+        self._outlook.took(now - connection.sent_ns)
         self._recorder.add(
             connection.due_ns,
             connection.sent_ns,

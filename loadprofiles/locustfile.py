@@ -35,11 +35,9 @@ from harness.errors import LoadstoneError
 from harness.supervise import die_with_parent
 from loadprofiles.engine import Engine
 from loadprofiles.plan import Plan, Reply
+from loadprofiles.priority import WAKES_FIRST_NS, go_first
 
 _READ_BYTES = 65536
-
-_NICE = -10
-"""Of a generator that has a core of its own: whatever else wakes up there waits, not the requests that are due."""
 
 
 def fine_bucket(response_time: float) -> float:
@@ -105,7 +103,7 @@ def run(environment: Environment, plan: Plan) -> Reply:
     """Carry out `plan`, firing Locust's request event for every request that was sent."""
     environment.stats.clear_all()
     if plan.own_core:
-        _go_first()
+        go_first(WAKES_FIRST_NS)
     fire: Callable[..., None] = environment.events.request.fire
     method, path = plan.method, plan.path
 
@@ -133,13 +131,6 @@ def run(environment: Environment, plan: Plan) -> Reply:
         gc.unfreeze()
     total = environment.stats.total
     return replace(engine.reply(), locust_requests=total.num_requests, locust_failures=total.num_failures)
-
-
-def _go_first() -> None:
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-    except PermissionError:
-        pass  # for the administrator only; without it the signals of a busy neighbour void a run more often
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from harness.supervise import die_with_parent, pin
 from harness.truth import spec
 from harness.truth.log import Log
 from harness.truth.server import TruthServer
+from loadprofiles.priority import STAYS_NS, go_first
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,6 +54,7 @@ def serve(options: argparse.Namespace) -> None:
     truth = spec.parse(options.law)
     if options.cpus is not None:
         pin(startup.parse_cpus(options.cpus))
+        go_first(STAYS_NS)
     log = Log(options.log)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every connection takes a descriptor
