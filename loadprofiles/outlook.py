@@ -6,8 +6,8 @@ off its core for milliseconds just when an answer comes. One that sleeps while n
 
 from __future__ import annotations
 
-_SHORT_NS = 10_000_000
-"""Answers that take longer are waited for asleep: noticing them late by 0.1 ms is then less than 1 %."""
+_SHORT_NS = 20_000_000
+"""Answers that take longer are waited for asleep: noticing them late by 0.1 ms is then half a percent."""
 
 _TYPICAL, _EARLIEST = 8, 256
 """How many answers it takes to move the estimates: the typical time follows soon, the earliest creeps up and drops at once."""
