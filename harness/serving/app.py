@@ -7,38 +7,31 @@ Standard error body: `{"error": "one line"}`. Every answered inference carries `
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from harness.nouns import ModelSpec
 from harness.serving import documents
-from harness.serving.bodies import SINK, BodyTooLarge, Memory, Sink, body_limit_bytes, read_body
-from harness.serving.encoding import choose, compress, decoder, decompress
-from harness.serving.engine import ClientGone, Engine, Job, QueueFull, Ran, SessionFailed, one_line
-from harness.serving.protocol import VERSION, Codec, Reply, parse_header_length
+from harness.serving.bodies import LENGTH_DIGITS, SINK, BodyTooLarge, Memory, Sink, body_limit_bytes, read_body
+from harness.serving.direct import Direct, Wire
+from harness.serving.encoding import WORTHWHILE_BYTES, choose, compress, decoder, decompress
+from harness.serving.engine import ClientGone, Engine, Job, QueueFull, Ran, SessionFailed
+from harness.serving.inference import JSON, Answer, Form, Headers, Inference, failure, refusal
+from harness.serving.protocol import VERSION, Codec, parse_header_length
 from harness.serving.sagemaker import Contract
-from harness.serving.tensors import ProtocolError, Tensor, shown
+from harness.serving.tensors import ProtocolError, shown
 
-log = logging.getLogger("loadstone.serving")
-
-Headers = dict[bytes, bytes]
-HeaderList = list[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
-_RETRY_AFTER = (b"retry-after", b"1")
+_TASK_HEADERS = frozenset({b"content-encoding", b"transfer-encoding", b"expect"})
+"""What takes more than one answer, or may take more than a moment, needs a task."""
 _OFF_LOOP_BYTES = 64 * 1024  # (de)compressing more than this takes about a millisecond; zlib lets other threads run
 _LINGER_S = 2.0
-
-Decode = Callable[[memoryview, Headers], Any]
-Encode = Callable[[Any, list[Tensor]], Reply]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,24 +58,38 @@ class App:
         self._codec = Codec(spec)
         self._contract = Contract(spec, self._codec)
         self._gets = self._get_routes(backend, release)
-        self._infer_paths = frozenset(f"{base}/infer" for base in self._bases())
+        protocol = Form(self._decode_protocol, self._codec.encode)
+        self._forms = {f"{base}/infer": protocol for base in self._bases()}
+        self._forms["/invocations"] = Form(self._contract.decode, self._contract.encode)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         path = scope["path"]
-        decode: Decode
-        encode: Encode
-        if path in self._infer_paths:
-            decode, encode = self._decode_protocol, self._codec.encode
-        elif path == "/invocations":
-            decode, encode = self._contract.decode, self._contract.encode
-        else:
+        form = self._forms.get(path)
+        if form is None:
             await self._describe(scope["method"], path, send)
             return
         if scope["method"] != "POST":
-            await _error(send, 405, f"{path} takes POST only", (b"allow", b"POST"))
+            await _send(send, failure(405, f"{path} takes POST only", (b"allow", b"POST")))
             return
         sink = scope.get("extensions", {}).get(SINK)
-        await self._answer(dict(scope["headers"]), receive, sink, send, decode, encode)
+        await self._answer(dict(scope["headers"]), receive, sink, send, form)
+
+    def direct(self, scope: MutableMapping[str, Any], wire: Wire) -> Direct | None:
+        """The request of `scope`, whose body is still to come, as one that needs no task; None when it does."""
+        form = self._forms.get(scope["path"])
+        headers = dict(scope["headers"])
+        announced = headers.get(b"content-length", b"")
+        if form is None or scope["method"] != "POST" or not _TASK_HEADERS.isdisjoint(headers):
+            return None
+        if choose(headers.get(b"accept-encoding")) is not None:
+            return None
+        if not announced.isdigit() or len(announced) > LENGTH_DIGITS or int(announced) > self._limits.body_bytes:
+            return None
+        try:
+            header_length = parse_header_length(headers.get(b"inference-header-content-length")) or 0
+        except ProtocolError:
+            return None
+        return Direct(form, headers, self._engine, self._memory, self._memory.take(int(announced), header_length), wire)
 
     def _bases(self) -> tuple[str, str]:
         base = f"/v2/models/{self._codec.name}"
@@ -115,14 +122,15 @@ class App:
         document = self._gets.get(path)
         probes = {"/ping", "/v2/health/ready", *(f"{base}/ready" for base in self._bases())}
         if document is None and path not in probes and path != "/v2/health/live":
-            await _error(send, 404, self._unknown(path))
+            await _send(send, failure(404, self._unknown(path)))
         elif method not in allowed:
-            await _error(send, 405, f"{path} takes {' or '.join(allowed)} only", (b"allow", ", ".join(allowed).encode()))
+            allow = (b"allow", ", ".join(allowed).encode())
+            await _send(send, failure(405, f"{path} takes {' or '.join(allowed)} only", allow))
         elif document is not None:
-            await _send(send, 200, [_JSON], orjson.dumps(document()))
+            await _send(send, Answer(200, [JSON], orjson.dumps(document())))
         else:
             alive = self.ready or path == "/v2/health/live"
-            await _send(send, 200 if alive else 503, [], b"")
+            await _send(send, Answer(200 if alive else 503, [], b""))
 
     def _unknown(self, path: str) -> str:
         parts = path.split("/")
@@ -137,45 +145,26 @@ class App:
     def _decode_protocol(self, body: memoryview, headers: Headers) -> Any:
         return self._codec.decode(body, parse_header_length(headers.get(b"inference-header-content-length")))
 
-    async def _answer(
-        self, headers: Headers, receive: Receive, sink: Sink | None, send: Send, decode: Decode, encode: Encode
-    ) -> None:
-        """One inference from body to reply; every way it can fail is one status."""
+    async def _answer(self, headers: Headers, receive: Receive, sink: Sink | None, send: Send, form: Form) -> None:
+        """One inference from body to reply."""
         try:
-            await self._infer(headers, receive, sink, send, decode, encode)
-        except ProtocolError as error:
-            await _error(send, error.status, str(error))
+            await self._infer(headers, receive, sink, send, form)
+        except (ProtocolError, QueueFull, SessionFailed) as error:
+            await _send(send, refusal(error))
         except BodyTooLarge:
             await _refuse_body(receive, send, f"the body is larger than {self._limits.body_bytes} bytes")
-        except QueueFull:
-            await _error(send, 503, "too many requests are waiting; try again later", _RETRY_AFTER)
-        except SessionFailed as error:
-            await _error(send, 500, f"inference failed: {error}")
         except ClientGone:
             pass  # nobody is left to answer
 
-    async def _infer(
-        self, headers: Headers, receive: Receive, sink: Sink | None, send: Send, decode: Decode, encode: Encode
-    ) -> None:
+    async def _infer(self, headers: Headers, receive: Receive, sink: Sink | None, send: Send, form: Form) -> None:
         body = await self._body(headers, receive, sink)
-        begun_ns = time.monotonic_ns()
-        call = decode(body, headers)
-        decoded_ns = time.monotonic_ns()
-        job = self._engine.submit(call.inputs)
-        ran = await self._ran(job, receive)
-        ran_ns = time.monotonic_ns()
-        try:
-            reply = encode(call, ran.outputs)
-        except (ValueError, TypeError, KeyError) as error:
-            log.error("the model's outputs could not be encoded: %s", one_line(error))
-            raise SessionFailed(one_line(error)) from error
-        encoded_ns = time.monotonic_ns()
+        inference = Inference(form, headers)
+        job, ran = self._engine.ask(inference.inputs(body))
+        answer = inference.answer(await self._ran(job, ran, receive))
         self._memory.give(body)
-        await _send_reply(send, reply, ran, headers.get(b"accept-encoding"))
-        statistics = self._engine.statistics
-        statistics.decode.add(decoded_ns - begun_ns)
-        statistics.encode.add(encoded_ns - ran_ns)
-        statistics.success.add(encoded_ns - begun_ns)
+        await _compress(answer, headers.get(b"accept-encoding"))
+        await _send(send, answer)
+        inference.count(self._engine.statistics)
 
     async def _body(self, headers: Headers, receive: Receive, sink: Sink | None) -> memoryview:
         window_bits = decoder(headers.get(b"content-encoding"))
@@ -193,13 +182,13 @@ class App:
         landed[:] = data
         return landed
 
-    async def _ran(self, job: Job, receive: Receive) -> Ran:
+    async def _ran(self, job: Job, ran: asyncio.Future[Ran], receive: Receive) -> Ran:
         """The job's outcome. Only a job that has to queue is watched for its client leaving: one that runs is not stopped."""
         if not job.queued:
-            return await job.future
+            return await ran
         watcher = asyncio.get_running_loop().create_task(self._drop_when_gone(job, receive))
         try:
-            return await job.future
+            return await ran
         finally:
             watcher.cancel()
 
@@ -209,38 +198,30 @@ class App:
         self._engine.drop(job)
 
 
-async def _send(send: Send, status: int, headers: HeaderList, body: bytes) -> None:
-    headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+async def _send(send: Send, answer: Answer) -> None:
+    answer.headers.append((b"content-length", b"%d" % len(answer.body)))
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
-async def _send_reply(send: Send, reply: Reply, ran: Ran, accept_encoding: bytes | None) -> None:
-    timing = b"queue;dur=%.3f, compute;dur=%.3f" % (ran.queue_ns / 1e6, ran.compute_ns / 1e6)
-    headers: HeaderList = [(b"content-type", reply.content_type), (b"server-timing", timing)]
-    if reply.header_length is not None:
-        headers.append((b"inference-header-content-length", b"%d" % reply.header_length))
-    coding = choose(accept_encoding, len(reply.body))
-    if coding is not None:
-        headers.append((b"content-encoding", coding))
-        if len(reply.body) > _OFF_LOOP_BYTES:
-            packed = await asyncio.get_running_loop().run_in_executor(None, compress, reply.body, coding)
-        else:
-            packed = compress(reply.body, coding)
-        reply = replace(reply, body=packed)
-    await _send(send, 200, headers, reply.body)
-
-
-async def _error(send: Send, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
-    await _send(send, status, [_JSON, *headers], orjson.dumps({"error": message}))
+async def _compress(answer: Answer, accept_encoding: bytes | None) -> None:
+    """As the client accepts it, if that is worth it."""
+    coding = choose(accept_encoding)
+    if coding is None or len(answer.body) < WORTHWHILE_BYTES:
+        return
+    answer.headers.append((b"content-encoding", coding))
+    if len(answer.body) > _OFF_LOOP_BYTES:
+        answer.body = await asyncio.get_running_loop().run_in_executor(None, compress, answer.body, coding)
+    else:
+        answer.body = compress(answer.body, coding)
 
 
 async def _refuse_body(receive: Receive, send: Send, message: str) -> None:
     """413, then read on for a while before closing: a close with unread data would reset the connection and lose the answer."""
-    body = orjson.dumps({"error": message})
-    headers = [_JSON, _CLOSE, (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": True})
+    answer = failure(413, message, _CLOSE)
+    headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
     try:
         async with asyncio.timeout(_LINGER_S):
             while (await receive()).get("more_body", False):

@@ -21,6 +21,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 SINK = "loadstone.body_sink"
 """Key of the Sink among the `extensions` of an ASGI scope."""
 
+LENGTH_DIGITS = 18
+"""A Content-Length of more says nothing sensible, and need not be made a number of."""
+
 _JSON_BYTES_PER_VALUE = 26
 """The longest JSON text of a double (24 characters), a comma and a space."""
 _SLACK = 4
@@ -101,7 +104,7 @@ async def read_body(
     if content_length is not None:
         if not content_length.isdigit():
             raise ProtocolError("Content-Length must be a number of bytes")
-        if len(content_length) > 18 or int(content_length) > limit_bytes:
+        if len(content_length) > LENGTH_DIGITS or int(content_length) > limit_bytes:
             raise BodyTooLarge
         announced = int(content_length)
     if sink is None or announced is None:

@@ -8,7 +8,8 @@ from harness.serving.tensors import ProtocolError, shown
 
 _WINDOW_BITS = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 _LEVEL = 1  # float tensors hardly shrink at any level; a reply should not wait for more
-_WORTHWHILE_BYTES = 1024
+WORTHWHILE_BYTES = 1024
+"""A smaller reply is not worth compressing."""
 
 
 def decoder(content_encoding: bytes | None) -> int | None:
@@ -38,9 +39,9 @@ def decompress(body: memoryview, window_bits: int, limit_bytes: int) -> bytes:
     return data
 
 
-def choose(accept_encoding: bytes | None, size_bytes: int) -> bytes | None:
-    """The coding for a reply of `size_bytes`, None for none: only what the client lists, and not for tiny replies."""
-    if accept_encoding is None or size_bytes < _WORTHWHILE_BYTES:
+def choose(accept_encoding: bytes | None) -> bytes | None:
+    """The coding for a reply, None for none: only what the client lists."""
+    if accept_encoding is None:
         return None
     for item in accept_encoding.lower().split(b","):
         name, _, weight = item.partition(b";")

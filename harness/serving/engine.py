@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -86,14 +87,24 @@ class Statistics:
         """Wall clock, ms since the epoch; 0 before the first, as Triton has it."""
 
 
+Outcome = Ran | SessionFailed | ClientGone
+
+
 class Job:
-    """A submitted request. Whoever pops `cell` (atomic) owns the inputs: a worker to run them, or `drop` to forget them."""
+    """A submitted request; `done` is told its outcome, on the event loop. `queued`: it had to wait for a worker.
 
-    __slots__ = ("cell", "future", "queued", "submitted_ns")
+    `early` is told a success before, in the worker's thread, and must raise nothing. Whoever pops `cell` (atomic) owns the
+    inputs: a worker to run them, or `drop` to forget them.
+    """
 
-    def __init__(self, inputs: Inputs, future: asyncio.Future[Ran], queued: bool) -> None:
+    __slots__ = ("cell", "done", "early", "queued", "submitted_ns")
+
+    def __init__(
+        self, inputs: Inputs, done: Callable[[Outcome], None], early: Callable[[Ran], None] | None, queued: bool
+    ) -> None:
         self.cell = [inputs]
-        self.future = future
+        self.done = done
+        self.early = early
         self.queued = queued
         self.submitted_ns = time.monotonic_ns()
 
@@ -123,14 +134,19 @@ class Engine:
             loaded.append(report.result())
         return loaded
 
-    def submit(self, inputs: Inputs) -> Job:
-        """Queue `inputs`; await `job.future` for the Ran (or SessionFailed, ClientGone). Raises QueueFull. Event loop only."""
+    def ask(self, inputs: Inputs) -> tuple[Job, asyncio.Future[Ran]]:
+        """`submit` with a future for the Ran, which raises SessionFailed or ClientGone."""
+        future: asyncio.Future[Ran] = asyncio.get_running_loop().create_future()
+        return self.submit(inputs, partial(_settle, future)), future
+
+    def submit(self, inputs: Inputs, done: Callable[[Outcome], None], early: Callable[[Ran], None] | None = None) -> Job:
+        """Queue `inputs`; `done`, and `early` if it went well, are told what came of it. Raises QueueFull. Event loop only."""
         if self._outstanding >= self._most:
             self.statistics.rejected += 1
             raise QueueFull
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        job = Job(inputs, self._loop.create_future(), queued=self._outstanding >= self.workers)
+        job = Job(inputs, done, early, queued=self._outstanding >= self.workers)
         self._outstanding += 1
         self._jobs.put(job)
         return job
@@ -143,8 +159,7 @@ class Engine:
             return
         self._outstanding -= 1
         self.statistics.dropped += 1
-        if not job.future.done():
-            job.future.set_exception(ClientGone())
+        job.done(ClientGone())
 
     def stop(self, timeout_s: float) -> bool:
         """End the workers after what is queued; False when one still ran after `timeout_s`."""
@@ -168,54 +183,52 @@ class Engine:
             except IndexError:
                 continue  # its client left
             begun_ns = time.monotonic_ns()
-            outputs: list[Tensor] = []
-            failure: Exception | None = None
+            outcome: Ran | SessionFailed
             try:
                 outputs = contiguous(session.run(inputs), len(self._spec.outputs))
+                ended_ns = time.monotonic_ns()
+                outcome = Ran(outputs=outputs, queue_ns=begun_ns - job.submitted_ns, compute_ns=ended_ns - begun_ns)
+                if job.early is not None:
+                    job.early(outcome)
             except Exception as error:  # noqa: BLE001 - the model is foreign code; whatever it raises is this request's 500
-                failure = error
-            ended_ns = time.monotonic_ns()
+                ended_ns = time.monotonic_ns()
+                outcome = SessionFailed(one_line(error))
             del inputs
             sent = threading.Event() if getattr(session, "keeps_gil", False) else None
-            self._hand_over(job, outputs, failure, begun_ns, ended_ns, sent)
+            self._hand_over(job, outcome, ended_ns, sent)
             if sent is not None:
                 sent.wait(_SEND_S)
 
-    def _hand_over(
-        self,
-        job: Job,
-        outputs: list[Tensor],
-        failure: Exception | None,
-        begun_ns: int,
-        ended_ns: int,
-        sent: threading.Event | None,
-    ) -> None:
+    def _hand_over(self, job: Job, outcome: Ran | SessionFailed, ended_ns: int, sent: threading.Event | None) -> None:
         """Give the outcome to the event loop; `sent` is set once whoever waits for it has had its turn there."""
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(self._finish, job, outputs, failure, begun_ns, ended_ns)
+            self._loop.call_soon_threadsafe(self._finish, job, outcome, ended_ns)
             if sent is not None:
                 # In the loop's next turn the answer is sent, in the one after that this runs.
                 self._loop.call_soon_threadsafe(self._loop.call_soon, self._loop.call_soon, sent.set)
         except RuntimeError:
             log.warning("an inference ended after the server had stopped; its answer is lost")
 
-    def _finish(self, job: Job, outputs: list[Tensor], failure: Exception | None, begun_ns: int, ended_ns: int) -> None:
+    def _finish(self, job: Job, outcome: Ran | SessionFailed, ended_ns: int) -> None:
         self._outstanding -= 1
-        queue_ns, compute_ns = begun_ns - job.submitted_ns, ended_ns - begun_ns
-        if failure is not None:
-            log.error("inference failed: %s", one_line(failure))
-            self.statistics.fail.add(ended_ns - job.submitted_ns)
-        else:
-            self.statistics.queue.add(queue_ns)
-            self.statistics.compute.add(compute_ns)
+        if isinstance(outcome, Ran):
+            self.statistics.queue.add(outcome.queue_ns)
+            self.statistics.compute.add(outcome.compute_ns)
             self.statistics.last_inference_ms = time.time_ns() // 1_000_000
-        if job.future.done():
-            return  # its task was cancelled at shutdown
-        if failure is not None:
-            job.future.set_exception(SessionFailed(one_line(failure)))
         else:
-            job.future.set_result(Ran(outputs=outputs, queue_ns=queue_ns, compute_ns=compute_ns))
+            log.error("inference failed: %s", outcome)
+            self.statistics.fail.add(ended_ns - job.submitted_ns)
+        job.done(outcome)
+
+
+def _settle(future: asyncio.Future[Ran], outcome: Outcome) -> None:
+    if future.done():
+        return  # its task was cancelled at shutdown
+    if isinstance(outcome, Ran):
+        future.set_result(outcome)
+    else:
+        future.set_exception(outcome)
 
 
 def _bring_up(spec: ModelSpec, load: Callable[[], Session]) -> tuple[Session, Loaded]:

@@ -7,8 +7,10 @@ is answered in JSON like every other error.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -16,10 +18,12 @@ from typing import Any
 import orjson
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from harness.serving.app import App
 from harness.serving.bodies import SINK, Sink
+from harness.serving.direct import Direct
+from harness.serving.inference import Answer
 
 HEAD_LIMIT_BYTES = 64 * 1024
 _KEEP_ALIVE_S = 300  # longer than any pause within a load profile, so that no pooled connection is closed under its owner
@@ -35,6 +39,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._sink: Sink | None = None
+        self._direct: Direct | None = None
+        """The request whose body is arriving, or the one being answered, if it needs no task."""
+        self._direct_cycle: RequestResponseCycle | None = None
+        self._open_lock, self._lost = threading.Lock(), False
+        self._head_is_new = False
         self.opened_s: float | None = self.loop.time()
         """None once a request has begun; from then on uvicorn's own keep-alive time limits the pauses."""
         self.receiving_since_s: float | None = None
@@ -54,15 +63,61 @@ class BoundedProtocol(HttpToolsProtocol):
         self.receiving_since_s = self.loop.time()
 
     def on_headers_complete(self) -> None:
+        self._head_is_new = True
         super().on_headers_complete()
-        self._in_head = False
+        self._head_is_new = self._in_head = False
+        if self._is_direct():
+            return
         # The application starts after this callback, so it finds the sink in its scope.
         self._sink = Sink() if any(name == b"content-length" for name, _ in self.headers) else None
         if self._sink is not None:
             self.scope["extensions"] = {SINK: self._sink}  # type: ignore[dict-item]
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # One that had to wait for the answer to another (pipelined) comes here later, its body in its sink.
+        fresh = self._head_is_new and not self.transport.get_write_buffer_size()
+        self._direct = app.direct(cycle.scope, _Wire(self, cycle)) if fresh else None
+        self._direct_cycle = cycle
+        if self._direct is None:
+            super()._start_asgi_task(cycle, app)
+
+    def _is_direct(self) -> bool:
+        """Whether the request now arriving is answered without a task."""
+        return self._direct is not None and self._direct_cycle is self.cycle
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._fd = transport.get_extra_info("socket").fileno()
+
+    def write_now(self, head: bytes, body: bytes) -> bytes | None:
+        """From any thread, while nothing else is being written: what the socket did not take; None when it is gone."""
+        with self._open_lock:
+            if self._lost or self.transport.is_closing():
+                return None
+            try:
+                sent = os.writev(self._fd, (head, body))
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return None
+        return b"" if sent == len(head) + len(body) else (head + body)[sent:]
+
+    def answered(self, cycle: RequestResponseCycle, rest: bytes) -> None:
+        """Send the rest of the answer to a direct request, and go on as uvicorn does after one."""
+        self._direct = None
+        if cycle.disconnected or self.transport.is_closing():
+            return
+        cycle.response_started = cycle.response_complete = True
+        if rest:
+            self.transport.write(rest)
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+
     def on_body(self, body: bytes) -> None:
-        if self._sink is None:
+        if self._direct is not None and self._is_direct():
+            self._direct.feed(body)
+        elif self._sink is None:
             super().on_body(body)
         elif not self.cycle.response_started:
             self._sink.feed(body)
@@ -70,6 +125,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self.receiving_since_s = None
+        if self._direct is not None and self._is_direct():
+            self._direct.complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        with self._open_lock:
+            self._lost = True  # the descriptor is closed after this, and may be another connection's then
+        super().connection_lost(exc)
+        if self._direct is not None:
+            self._direct.abandon()
 
     def send_400_response(self, msg: str) -> None:
         self.refuse(400, msg)
@@ -89,6 +153,27 @@ class BoundedProtocol(HttpToolsProtocol):
             head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
             self.transport.write(head % (_STATUS[status], len(body)) + body)
         self.transport.close()
+
+
+class _Wire:
+    """The way back to the client of one direct request."""
+
+    __slots__ = ("_connection", "_cycle")
+
+    def __init__(self, connection: BoundedProtocol, cycle: RequestResponseCycle) -> None:
+        self._connection, self._cycle = connection, cycle
+
+    def early(self, answer: Answer) -> bytes | None:
+        return self._connection.write_now(self._head(answer), answer.body)
+
+    def finish(self, answer: Answer, left: bytes | None) -> None:
+        self._connection.answered(self._cycle, self._head(answer) + answer.body if left is None else left)
+
+    def _head(self, answer: Answer) -> bytes:
+        lines = [STATUS_LINE[answer.status], b"content-length: %d\r\n" % len(answer.body)]
+        lines += [b"%b: %b\r\n" % header for header in answer.headers]
+        lines.append(b"\r\n" if self._cycle.keep_alive else b"connection: close\r\n\r\n")
+        return b"".join(lines)
 
 
 class Server(uvicorn.Server):

@@ -3,9 +3,9 @@
     python -m tests.perf.serving_overhead --model-folder DIR --artifact DIR --backend ort --json OUT
 
 The servers and the in-process runs are processes on one core, of which all but one are idle while that one is timed; the client
-has a core of its own and a keep-alive connection to each. A round is a block of in-process runs and one of requests to each
-server, their order alternating. `added_ms` is the median over rounds of the difference of two blocks' medians, so that slow
-drift of the machine cancels; the rounds are many and short, because a noisy machine changes its speed within seconds.
+has a core of its own, polls, and has a keep-alive connection to each. A round is a block of in-process runs and one of requests
+to each server, their order alternating. `added_ms` is the median over rounds of the difference of two blocks' medians, so that
+slow drift of the machine cancels; the rounds are many and short, because a noisy machine changes its speed within seconds.
 `outside_session_ms` is what each request took beyond the session's own run inside the server, which no drift touches. Both have
 95 % order-statistic intervals, and both are also measured for a bare uvicorn application around the same session, in the same
 rounds. The null model is answered by our server program.
@@ -91,6 +91,7 @@ class Connection:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), 60)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = bytearray(1 << 18)
 
     def exchange(self, request: bytes) -> tuple[float, float]:
         """Milliseconds from before sending until the whole answer is here, and the compute milliseconds it reports."""
@@ -111,10 +112,14 @@ class Connection:
         return taken_ms, float(reported[1])
 
     def _receive(self) -> bytes:
-        part = self._socket.recv(1 << 18)
-        if not part:
-            raise RuntimeError("the server closed the connection")
-        return part
+        while True:  # polls: that a sleeping core takes 0.1 ms to wake is not the server's doing
+            try:
+                size = self._socket.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                continue
+            if not size:
+                raise RuntimeError("the server closed the connection")
+            return bytes(self._buffer[:size])
 
 
 @contextmanager

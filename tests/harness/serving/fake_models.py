@@ -40,6 +40,9 @@ IMAGE = spec_of(
     [TensorSpec(name="x", dtype="float32", shape=(1, 3, 224, 224))],
     [TensorSpec(name="y", dtype="float32", shape=(1, 1000))],
 )
+MASKS = spec_of(
+    "masks", [TensorSpec(name="x", dtype="float32", shape=(1,))], [TensorSpec(name="y", dtype="float32", shape=(1, 4_000_000))]
+)
 DTYPES = ("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 EVERY = spec_of(
     "every",
@@ -81,6 +84,13 @@ class Image:
         return [inputs["x"].reshape(1, -1)[:, :1000].copy()]
 
 
+class Masks:
+    """The numbers from x[0] on: 16 MB, more than any socket takes at once."""
+
+    def run(self, inputs: Tensors) -> Sequence[np.ndarray]:
+        return [np.arange(4_000_000, dtype=np.float32)[None] + inputs["x"][0]]
+
+
 class Every:
     """Returns what it got, one output per dtype."""
 
@@ -93,5 +103,6 @@ MODELS: dict[str, tuple[ModelSpec, Callable[[], Session]]] = {
     "affine": (AFFINE, Affine),
     "slow": (SLOW, Slow),
     "image": (IMAGE, Image),
+    "masks": (MASKS, Masks),
     "every": (EVERY, Every),
 }

@@ -195,6 +195,31 @@ class TestPlainHttp:
             connection.sendall(GOOD * 3)
             assert [_status(connection) for _ in range(3)] == [200, 200, 200]
 
+    def test_a_reply_larger_than_the_socket_takes_at_once(self, tmp_path: Path) -> None:
+        request = post("/v2/models/masks/infer", np.float32(1).tobytes(), "Inference-Header-Content-Length: 0")
+        expected = (np.arange(4_000_000, dtype=np.float32) + np.float32(1)).tobytes()
+        with server(tmp_path, "masks") as running, running.connect() as connection:
+            for _ in range(3):
+                connection.sendall(request)
+                assert receive(connection).body.endswith(expected)
+            connection.sendall(request)
+            connection.close()  # with most of the reply still to come
+            assert exchange(running, request).body.endswith(expected)
+
+    def test_the_same_answer_with_a_task_and_without(self, affine: Running) -> None:
+        requests = (GOOD, GOOD.replace(b"\r\n\r\n", b"\r\nAccept-Encoding: gzip;q=0, x\r\n\r\n", 1))
+        tasked = GOOD.replace(b"\r\n\r\n", b"\r\nExpect: none\r\n\r\n", 1)
+        first, *others = (exchange(affine, request) for request in (*requests, tasked))
+        for other in others:
+            assert (other.status, other.body, set(other.headers)) == (first.status, first.body, set(first.headers))
+
+    def test_a_connection_that_is_not_kept_is_closed_behind_the_answer(self, affine: Running) -> None:
+        with affine.connect() as connection:
+            connection.sendall(GOOD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+            response = receive(connection)
+            assert (response.status, response.headers["connection"]) == (200, "close")
+            assert connection.recv(1) == b""
+
     def test_chunked_and_continued_bodies(self, affine: Running) -> None:
         body = BINARY + X.tobytes()
         chunks = b"".join(b"%x\r\n" % len(part) + part + b"\r\n" for part in (body[:7], body[7:3000], body[3000:]))

@@ -69,7 +69,7 @@ def test_each_session_is_loaded_warmed_and_run_in_its_own_thread() -> None:
         async def body() -> None:
             for gate in gates:
                 gate.open.set()
-            await asyncio.gather(*(made.submit(X).future for _ in range(8)))
+            await asyncio.gather(*(made.ask(X)[1] for _ in range(8)))
 
         run(body)
         assert len({gate.loaded_in for gate in gates}) == 2
@@ -82,11 +82,11 @@ def test_first_in_first_out_with_queue_and_compute_times() -> None:
     with engine() as (made, [gate]):
 
         async def body() -> None:
-            jobs = [made.submit(value(number)) for number in range(3)]
+            jobs, futures = zip(*(made.ask(value(number)) for number in range(3)), strict=True)
             assert [job.queued for job in jobs] == [False, True, True]
             await asyncio.sleep(0.05)
             gate.open.set()
-            ran = [await job.future for job in jobs]
+            ran = [await each for each in futures]
             assert [float(each.outputs[0][0]) for each in ran] == [1, 2, 3]
             assert gate.seen == [0, 0, 1, 2]
             assert ran[0].compute_ns >= 40e6
@@ -104,13 +104,13 @@ def test_the_queue_is_bounded_and_empties() -> None:
     with engine(max_queue=2) as (made, [gate]):
 
         async def body() -> None:
-            jobs = [made.submit(X) for _ in range(3)]
+            futures = [made.ask(X)[1] for _ in range(3)]
             with pytest.raises(QueueFull):
-                made.submit(X)
+                made.ask(X)
             assert made.statistics.rejected == 1
             gate.open.set()
-            await asyncio.gather(*(job.future for job in jobs))
-            await made.submit(X).future
+            await asyncio.gather(*futures)
+            await made.ask(X)[1]
 
         run(body)
 
@@ -119,18 +119,18 @@ def test_a_dropped_job_is_not_computed_and_frees_its_place() -> None:
     with engine(max_queue=1) as (made, [gate]):
 
         async def body() -> None:
-            running = made.submit(value(1))
-            waiting = made.submit(value(2))
+            running, first = made.ask(value(1))
+            waiting, second = made.ask(value(2))
             await asyncio.sleep(0.02)
             made.drop(running)  # too late: a worker has begun
             made.drop(waiting)
             made.drop(waiting)
             with pytest.raises(ClientGone):
-                await waiting.future
-            last = made.submit(value(3))
+                await second
+            _, last = made.ask(value(3))
             gate.open.set()
-            await running.future
-            await last.future
+            await first
+            await last
             assert gate.seen == [0, 1, 3]
             assert made.statistics.dropped == 1
 
@@ -143,8 +143,8 @@ def test_a_failing_session_fails_one_request_in_one_line() -> None:
         async def body() -> None:
             gate.open.set()
             with pytest.raises(SessionFailed, match=r"^ValueError: negative$"):
-                await made.submit(value(-1)).future
-            assert float((await made.submit(value(4)).future).outputs[0][0]) == 5
+                await made.ask(value(-1))[1]
+            assert float((await made.ask(value(4))[1]).outputs[0][0]) == 5
             assert made.statistics.fail.count == 1
             assert made.statistics.compute.count == 1
 
@@ -163,7 +163,7 @@ def test_stop_says_when_a_worker_is_stuck() -> None:
     with engine() as (made, [_]):
 
         async def body() -> None:
-            made.submit(X)
+            made.ask(X)
             await asyncio.sleep(0.02)
 
         run(body)
@@ -190,7 +190,7 @@ def test_only_a_session_that_keeps_the_interpreter_waits_until_its_answer_is_sen
     sent_ns: list[int] = []
 
     async def ask() -> None:
-        await made.submit(X).future
+        await made.ask(X)[1]
         time.sleep(0.02)
         sent_ns.append(time.monotonic_ns())
 
