@@ -10,13 +10,11 @@ from __future__ import annotations
 import math
 import time
 from array import array
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import InfrastructureError
 from loadprofiles.expectation import fault
 from loadprofiles.monitor import Monitor
 from loadprofiles.outlook import Outlook
@@ -25,6 +23,7 @@ from loadprofiles.poller import Poller
 from loadprofiles.pool import Pool
 from loadprofiles.recorder import Recorder
 from loadprofiles.samples import ABSENT_NS, DROPPED, FAILED, SUCCEEDED, UNDRAINED
+from loadprofiles.script import read
 from loadprofiles.timer import Loop, Timer
 from loadprofiles.transport import Connection
 
@@ -59,28 +58,18 @@ class Engine:
     def __init__(self, loop: Loop, plan: Plan, report: Report, finished: Callable[[], None]) -> None:
         """Reads the plan's files. Raises UsageError when they do not fit, InfrastructureError when the disk refuses."""
         self._loop, self._plan, self._report, self._finished = loop, plan, report, finished
-        try:
-            bodies = [Path(path).read_bytes() for path in plan.bodies]
-            # Arrays of machine integers: the longest schedule as Python's own would take a gigabyte.
-            self._order = array("H", np.load(plan.order).astype(np.uint16).tobytes())
-            self._offsets = np.empty(0, np.int64) if plan.arrivals is None else np.load(plan.arrivals)
-            self._targets = None if plan.targets is None else np.load(plan.targets).astype(np.uint8).tobytes()
-            self._changes = _changes(plan)
-        except (OSError, ValueError) as error:
-            raise InfrastructureError(f"cannot open the load plan's files: {error}") from error
-        if len(self._order) < max(1, len(self._offsets)) or max(self._order, default=0) >= len(bodies):
-            raise UsageError("the load plan's payload order does not cover its arrivals with the bodies it has")
-        if self._targets is not None and (
-            len(self._targets) != len(self._offsets) or max(self._targets, default=0) > len(plan.also)
-        ):
-            raise UsageError("the load plan's targets do not cover its arrivals with the ports it has")
-        if np.any(np.diff(self._offsets) < 0):
-            raise UsageError("the load plan's arrivals are not in order")
+        script = read(plan)
+        self._requests, self._order, self._targets, self._changes = (
+            script.requests,
+            script.order,
+            script.targets,
+            script.changes,
+        )
+        self._offsets = script.offsets
         try:
             self._recorder = Recorder(Path(plan.samples))
         except OSError as error:
             raise InfrastructureError(f"cannot open {plan.samples} for the samples: {error.strerror}") from error
-        self._requests = [plan.head(len(body)) + body for body in bodies]
         self._cap = plan.in_flight_cap or plan.connections
         self._timeout_ns = round(plan.request_timeout_s * _NS_PER_S)
         self._limit_ns = None if plan.stop_after is None else round(plan.stop_after.limit_ms * 1e6)
@@ -320,16 +309,3 @@ class Engine:
         self._account(connection, now, outcome, error)
         if self._plan.users is not None:
             self._resting_users += 1
-
-
-def _changes(plan: Plan) -> deque[tuple[int, int]]:
-    """(offset in ns, change) of the users of a closed loop; none for an open one. Raises UsageError when they do not fit."""
-    if plan.users is None:
-        return deque()
-    if plan.changes is None:
-        return deque([(0, plan.users)])
-    rows = np.load(plan.changes)
-    present = np.cumsum(rows[:, 1])
-    if np.any(np.diff(rows[:, 0]) < 0) or present.min(initial=0) < 0 or present.max(initial=0) > plan.users:
-        raise UsageError(f"the load plan's users are not in order, or not 0 to {plan.users} at a time")
-    return deque((int(offset), int(change)) for offset, change in rows)

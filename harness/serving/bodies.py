@@ -74,7 +74,7 @@ class Memory:
     """Body memory, reused once its request is answered. `give` back only what nobody reads any more."""
 
     def __init__(self) -> None:
-        self._kept: list[Tensor] = []
+        self._kept: list[tuple[Tensor, int]] = []  # with its address
 
     def take(self, size_bytes: int, align_at: int = 0) -> memoryview:
         """Writable memory, contents undefined; byte `align_at` is aligned for any dtype, in large memory on a cache line."""
@@ -82,15 +82,22 @@ class Memory:
             skip = -align_at % _ALLOCATOR_ALIGNMENT_BYTES
             return memoryview(bytearray(skip + size_bytes))[skip:]
         needed = size_bytes + ALIGNMENT_BYTES
-        memory = self._kept.pop() if self._kept else None
-        if memory is None or memory.nbytes < needed:
-            memory = np.empty(needed, np.uint8)
-        skip = -(memory.__array_interface__["data"][0] + align_at) % ALIGNMENT_BYTES
+        memory, address = self._kept.pop() if self._kept else _NOTHING
+        if memory.nbytes < needed:
+            memory, address = _addressed(np.empty(needed, np.uint8))
+        skip = -(address + align_at) % ALIGNMENT_BYTES
         return memory.data[skip : skip + size_bytes]
 
     def give(self, view: memoryview) -> None:
         if view.nbytes >= _WORTH_KEEPING_BYTES and len(self._kept) < _KEPT and isinstance(view.obj, np.ndarray):
-            self._kept.append(view.obj)
+            self._kept.append(_addressed(view.obj))
+
+
+def _addressed(memory: Tensor) -> tuple[Tensor, int]:
+    return memory, int(memory.__array_interface__["data"][0])
+
+
+_NOTHING = _addressed(np.empty(0, np.uint8))
 
 
 async def read_body(

@@ -48,9 +48,9 @@ class Loaded:
     first_inference_ms: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Ran:
-    """One inference: its outputs, the time it waited for a worker and the time the session took."""
+    """One inference: its outputs, the time it waited for a worker and the time the session took. Not frozen, to be quick."""
 
     outputs: list[Tensor]
     queue_ns: int

@@ -24,6 +24,9 @@ VERSION = "1"
 OCTETS = b"application/octet-stream"
 JSON = b"application/json"
 
+_LAYOUTS, _LAYOUT_BYTES = 16, 4096
+"""How many requests' JSON is remembered, up to which size: a client's requests mostly differ in their tensors alone."""
+
 _REFUSED_PARAMETERS = ("sequence_id", "sequence_start", "sequence_end")
 
 
@@ -35,14 +38,25 @@ class WantedOutput:
     binary: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class InferRequest:
+    """Not frozen, like `Reply`: one is made for every inference, and freezing trebles what that takes."""
+
     id: str | None
     inputs: dict[str, Tensor]
     outputs: tuple[WantedOutput, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What the JSON of a request without an id says whose tensors are all binary: where each lies in a body of that size."""
+
+    size_bytes: int
+    inputs: tuple[tuple[Port, int], ...]
+    outputs: tuple[WantedOutput, ...]
+
+
+@dataclass(slots=True, kw_only=True)
 class Reply:
     """A response body; `header_length` is the size in bytes of the JSON in front of binary tensors, None without any."""
 
@@ -81,6 +95,8 @@ class Codec:
         every = range(len(self.outputs))
         self._all_binary = tuple(WantedOutput(index=index, binary=True) for index in every)
         self._all_json = tuple(WantedOutput(index=index, binary=False) for index in every)
+        self._declared = [(each.shape, each.dtype) for each in self.outputs]
+        self._layouts: dict[bytes, Layout] = {}
         self._head = {"model_name": spec.name, "model_version": VERSION}
         self._usual_head = orjson.dumps(
             {**self._head, "outputs": [_entry(each.name, np.empty(each.shape, each.dtype), True) for each in self.outputs]}
@@ -96,21 +112,29 @@ class Codec:
         end = len(body) if header_length is None else header_length
         if end > len(body):
             raise ProtocolError(f"Inference-Header-Content-Length is {end}, the body has only {len(body)} bytes")
-        document = parse_json(body[:end])
+        head = bytes(body[:end])
+        known = self._layouts.get(head) if end <= _LAYOUT_BYTES else None
+        if known is not None and known.size_bytes == len(body):
+            inputs = {each.name: from_bytes(each, body, at) for each, at in known.inputs}
+            return InferRequest(id=None, inputs=inputs, outputs=known.outputs)
+        document = parse_json(head)
         if not isinstance(document, dict):
             raise ProtocolError("the request must be a JSON object")
         parameters = _parameters(document, "the request")
         if any(name in parameters for name in _REFUSED_PARAMETERS):
             raise ProtocolError("sequences are not supported: every request stands alone")
-        inputs = self._decode_inputs(document.get("inputs"), body, end)
+        inputs, places = self._decode_inputs(document.get("inputs"), body, end)
         wanted = document.get("outputs")
         binary = _flag(parameters, "binary_data_output", "the request")
         default = self._all_binary if binary else self._all_json
-        return InferRequest(
+        request = InferRequest(
             id=_request_id(document),
             inputs=inputs,
             outputs=self._decode_outputs(wanted, binary) if wanted else default,
         )
+        if request.id is None and len(places) == len(inputs) and end <= _LAYOUT_BYTES and len(self._layouts) < _LAYOUTS:
+            self._layouts[head] = Layout(size_bytes=len(body), inputs=tuple(places), outputs=request.outputs)
+        return request
 
     def only_input(self, body: memoryview) -> dict[str, Tensor]:
         """The tensors when `body` is nothing but the bytes of the model's single input. Raises ProtocolError."""
@@ -144,15 +168,14 @@ class Codec:
         return Reply(content_type=OCTETS, body=b"".join((head, *binary)), header_length=len(head))
 
     def _as_declared(self, outputs: Sequence[Tensor]) -> bool:
-        return all(
-            tensor.shape == each.shape and tensor.dtype == each.dtype
-            for tensor, each in zip(outputs, self.outputs, strict=True)
-        )
+        return [(tensor.shape, tensor.dtype) for tensor in outputs] == self._declared
 
-    def _decode_inputs(self, entries: object, body: memoryview, at: int) -> dict[str, Tensor]:
+    def _decode_inputs(self, entries: object, body: memoryview, at: int) -> tuple[dict[str, Tensor], list[tuple[Port, int]]]:
+        """The tensors, and where in the body those lie that are binary."""
         if not isinstance(entries, list) or not entries:
             raise ProtocolError("the request needs a list `inputs`")
         tensors: dict[str, Tensor] = {}
+        places: list[tuple[Port, int]] = []
         for entry in entries:
             known = self._known_input(entry)
             if known.name in tensors:
@@ -172,13 +195,14 @@ class Codec:
                     f"input {known.name} lacks {at + known.size_bytes - len(body)} bytes at the end of the body"
                 )
             tensors[known.name] = from_bytes(known, body, at)
+            places.append((known, at))
             at += known.size_bytes
         if at != len(body):
             raise ProtocolError(f"{len(body) - at} bytes too many follow the inputs")
         if len(tensors) != len(self.inputs):
             missing = next(each.name for each in self.inputs if each.name not in tensors)
             raise ProtocolError(f"input {missing} is missing")
-        return tensors
+        return tensors, places
 
     def _known_input(self, entry: object) -> Port:
         """The input that `entry` describes, with datatype and shape found right."""

@@ -44,8 +44,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._direct_cycle: RequestResponseCycle | None = None
         self._open_lock, self._lost = threading.Lock(), False
         self._head_is_new = False
-        self.opened_s: float | None = self.loop.time()
-        """None once a request has begun; from then on uvicorn's own keep-alive time limits the pauses."""
+        self.idle_since_s: float | None = self.loop.time()
+        """When it was opened or its last answer was sent, None while there is a request."""
         self.receiving_since_s: float | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
         self._head_bytes = 0
-        self.opened_s = None
+        self.idle_since_s = None
         self.receiving_since_s = self.loop.time()
 
     def on_headers_complete(self) -> None:
@@ -113,6 +113,17 @@ class BoundedProtocol(HttpToolsProtocol):
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()
+
+    def on_response_complete(self) -> None:
+        # As uvicorn's, without its timer for each pause: the server's sweep ends what has been idle for too long.
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self.idle_since_s = self.loop.time()
 
     def on_body(self, body: bytes) -> None:
         if self._direct is not None and self._is_direct():
@@ -199,7 +210,7 @@ class Server(uvicorn.Server):
                 continue
             if connection.receiving_since_s is not None and now_s - connection.receiving_since_s > self._receive_timeout_s:
                 connection.refuse(408, f"the request did not arrive within {self._receive_timeout_s:g} s")
-            elif connection.opened_s is not None and now_s - connection.opened_s > _KEEP_ALIVE_S:
+            elif connection.idle_since_s is not None and now_s - connection.idle_since_s > _KEEP_ALIVE_S:
                 connection.transport.close()
 
 
@@ -221,7 +232,6 @@ def serve(app: App, listener: socket.socket, *, receive_timeout_s: float = 30.0,
         access_log=False,
         log_config=None,
         log_level="error",  # not a line for every malformed request: a log that strangers can fill
-        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=grace_s,
     )
     server = Server(config, receive_timeout_s=receive_timeout_s, on_stop=stop_being_ready)

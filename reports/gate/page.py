@@ -35,6 +35,7 @@ def render(document: Row) -> str:
         drawn={},
         scripts=(),
         styles=("gate.css",),
+        view={"title": words.headline(document)},
         night=document,
         words=words,
         charts=charts,

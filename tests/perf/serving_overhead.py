@@ -5,7 +5,8 @@
 The servers and the in-process runs are processes on one core, of which all but one are idle while that one is timed; the client
 has a core of its own, polls, and has a keep-alive connection to each. A round is a block of in-process runs and one of requests
 to each server, their order alternating. `added_ms` is the median over rounds of the difference of two blocks' medians, so that
-slow drift of the machine cancels; the rounds are many and short, because a noisy machine changes its speed within seconds.
+slow drift of the machine cancels; the rounds are many and short, because a noisy machine changes its speed within seconds, and
+all processes are started anew several times, because the same session is some 0.2 ms faster in one process than in the next.
 `outside_session_ms` is what each request took beyond the session's own run inside the server, which no drift touches. Both have
 95 % order-statistic intervals, and both are also measured for a bare uvicorn application around the same session, in the same
 rounds. The null model is answered by our server program.
@@ -191,23 +192,24 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     model = ["--backend", options.backend, "--artifact", str(options.artifact), "--model-folder", str(options.model_folder)]
     blocks: dict[str, list[list[float]]] = {"direct": [], "ours": [], "bare": []}
     computes: dict[str, list[list[float]]] = {"ours": [], "bare": []}
-    floor = InProcess(options)
-    try:
-        with (
-            running(["harness.serving", *model], options.server_cpu, folder, "model") as ours,
-            running(["tests.perf.bare_server", *model], options.server_cpu, folder, "bare") as bare,
-        ):
-            connections = {"ours": Connection(ours), "bare": Connection(bare)}
-            for index in range(options.rounds):
-                for side in SIDES[index % len(SIDES)]:
-                    if side == "direct":
-                        blocks[side].append(floor.block(_WARM_CALLS + options.calls)[_WARM_CALLS:])
-                        continue
-                    calls = [connections[side].exchange(requests[side]) for _ in range(_WARM_CALLS + options.calls)]
-                    blocks[side].append([taken_ms for taken_ms, _ in calls[_WARM_CALLS:]])
-                    computes[side].append([compute_ms for _, compute_ms in calls[_WARM_CALLS:]])
-    finally:
-        floor.close()
+    for start in range(options.starts):
+        floor = InProcess(options)
+        try:
+            with (
+                running(["harness.serving", *model], options.server_cpu, folder, f"model-{start}") as ours,
+                running(["tests.perf.bare_server", *model], options.server_cpu, folder, f"bare-{start}") as bare,
+            ):
+                connections = {"ours": Connection(ours), "bare": Connection(bare)}
+                for index in range(options.rounds // options.starts):
+                    for side in SIDES[index % len(SIDES)]:
+                        if side == "direct":
+                            blocks[side].append(floor.block(_WARM_CALLS + options.calls)[_WARM_CALLS:])
+                            continue
+                        calls = [connections[side].exchange(requests[side]) for _ in range(_WARM_CALLS + options.calls)]
+                        blocks[side].append([taken_ms for taken_ms, _ in calls[_WARM_CALLS:]])
+                        computes[side].append([compute_ms for _, compute_ms in calls[_WARM_CALLS:]])
+        finally:
+            floor.close()
     added, uvicorn = (_added(blocks[side], computes[side], blocks["direct"]) for side in ("ours", "bare"))
     return {
         "model": spec.name,
@@ -216,7 +218,8 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "ours": added,
         "bare_uvicorn": uvicorn,
         "outside_session_ours_over_bare": added["outside_session_ms"]["value"] / uvicorn["outside_session_ms"]["value"],
-        "rounds": options.rounds,
+        "starts": options.starts,
+        "rounds": options.rounds // options.starts * options.starts,
         "calls_per_round": options.calls,
     }
 
@@ -254,7 +257,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--model-folder", type=Path, help="without it only the null models are timed")
     parser.add_argument("--artifact", type=Path)
     parser.add_argument("--backend", default="ort")
-    parser.add_argument("--rounds", type=int, default=120)
+    parser.add_argument("--starts", type=int, default=6, help="of all processes, in turn")
+    parser.add_argument("--rounds", type=int, default=120, help="over all starts")
     parser.add_argument("--calls", type=int, default=4, help="per round and side")
     parser.add_argument("--null-calls", type=int, default=3000)
     parser.add_argument("--server-cpu", type=int, default=0)

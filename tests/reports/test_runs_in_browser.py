@@ -46,7 +46,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def asked(browser: Browser) -> list[str]:
     """What the page asked for; the browser's own start page may still be at it."""
-    return [url for url in browser.requests() if not url.startswith("chrome:")]
+    return [url for url in browser.requests() if not url.startswith("chrome")]
 
 
 def compared(*results: dict[str, object]) -> str:

@@ -241,3 +241,46 @@ def test_outputs_of_a_session_are_checked() -> None:
         contiguous([transposed, transposed], 1)
     with pytest.raises(TypeError, match="complex128"):
         contiguous([np.zeros(1, np.complex128)], 1)
+
+
+def binary(*values: float, **fields: object) -> tuple[bytes, int]:
+    """A request to SMALL with both tensors in binary: the body, and the length of its JSON."""
+    a = {**A, "parameters": {"binary_data_size": 16}}
+    b = {**B, "parameters": {"binary_data_size": 12}}
+    head = document({k: v for k, v in a.items() if k != "data"}, {k: v for k, v in b.items() if k != "data"}, **fields)
+    return head + np.arange(4, dtype=np.int32).tobytes() + np.array(values, np.float32).tobytes(), len(head)
+
+
+def test_a_request_like_one_before_differs_in_its_tensors_alone() -> None:
+    codec = Codec(SMALL)
+    for values in ((1, 2, 3), (4, 5, 6)):
+        body, header_length = binary(*values)
+        request = codec.decode(memoryview(body), header_length)
+        assert request.inputs["a"].tolist() == [[0, 1], [2, 3]]
+        assert request.inputs["b"].tolist() == list(values)
+
+
+def test_one_with_an_id_keeps_its_own() -> None:
+    codec = Codec(SMALL)
+    for name in ("one", "two"):
+        body, header_length = binary(1, 2, 3, id=name)
+        assert codec.decode(memoryview(body), header_length).id == name
+
+
+@pytest.mark.parametrize("more", [b"x", b"\0" * 4])
+def test_a_known_head_does_not_excuse_a_wrong_body(more: bytes) -> None:
+    codec = Codec(SMALL)
+    body, header_length = binary(1, 2, 3)
+    codec.decode(memoryview(body), header_length)
+    with pytest.raises(ProtocolError, match="bytes too many"):
+        codec.decode(memoryview(body + more), header_length)
+    with pytest.raises(ProtocolError, match="lacks 1 bytes"):
+        codec.decode(memoryview(body[:-1]), header_length)
+
+
+def test_strangers_cannot_fill_the_memory_of_heads() -> None:
+    codec = Codec(SMALL)
+    for number in range(200):
+        body, header_length = binary(1, 2, 3, note=number)
+        codec.decode(memoryview(body), header_length)
+    assert len(codec._layouts) <= 16
