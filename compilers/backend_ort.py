@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from compilers import calibration, flops
+from compilers import calibration, canonical, flops
 from compilers.interface import CannotCompile, Layer, only_on_host
 from compilers.precision import FP32, INT8, INT8_DYNAMIC
 from compilers.targets import resolve
@@ -54,6 +54,7 @@ class OnnxRuntime:
             ort.InferenceSession(str(source), settings, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise CannotCompile(f"ONNX Runtime cannot optimise the model: {error}") from error
+        canonical.rewrite(out / _FILE)
         if source.parent == out:
             source.unlink()
         return {"graph_optimisation": "all", "provider": "CPUExecutionProvider", **details}

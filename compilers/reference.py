@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compilers import canonical
 from compilers.onnx_checks import CONTRIB_DOMAIN, first_line
 from harness.errors import UsageError
 
@@ -51,3 +52,4 @@ def fold_constants(model: bytes, out: Path) -> None:
         ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise UsageError(f"the model does not run in ONNX Runtime: {first_line(error)}") from error
+    canonical.rewrite(out)

@@ -115,7 +115,7 @@ LIMITS: tuple[Limit, ...] = (
         name="loop lag by the second",
         said="the generator stood still for {}",
         unit=MS,
-        source="50 Hz timer in the generator's loop",
+        source="200 Hz timer in the generator's loop",
         second=100.0,
         seconds_share=0.0,
     ),

@@ -154,7 +154,7 @@ class Reply:
     cpu_peak: float | None
     """Highest share of one core over any whole second of the run; None when it was shorter than that."""
     loop_lag_p99_ms: float | None
-    """How late a 50 Hz timer ran in the same loop (nearest rank); None when it never was due."""
+    """How late a 200 Hz timer ran in the same loop (nearest rank); None when it never was due."""
     run_queue_wait_s: float | None
     """How long the generator was ready to run but had no CPU, over `active_ns`; None where the kernel does not tell."""
     connections_opened_in_window: int
