@@ -1,4 +1,4 @@
-"""The options of `loadstone gate`; what it does is in `commands.gate` and `commands.gate_promote`, imported when they run."""
+"""The options of `loadstone gate`; what it does is in `commands.gate`, `gate_promote` and `gate_history`, imported late."""
 
 from __future__ import annotations
 
@@ -125,9 +125,9 @@ def promote(
 @click.option("--json", "as_json", is_flag=True)
 def history(baseline: Path, as_json: bool) -> None:
     """What was accepted, every night since, how the gate fared in its own tests, and what creeps."""
-    from harness.commands import gate as gating
+    from harness.commands import gate_history
 
-    raise SystemExit(gating.past(baseline, as_json=as_json))
+    raise SystemExit(gate_history.past(baseline, as_json=as_json))
 
 
 @gate.command()

@@ -102,6 +102,7 @@ class Engine:
         self._dispatcher = Timer(self._loop, self._wake if plan.users is None else self._change_users, priority=1)
         self._poller, self._alarm = Poller(self._loop, self._poll), Timer(self._loop, self._wake_to_poll)
         self._early_ns = _EARLY_NS if plan.own_core else 0
+        self._awaits = plan.own_core and plan.users is not None  # only a closed loop goes on with an answer
         self._monitor = Monitor(self._loop, self._start_ns, self._tick, self._recorder.flush, lambda: self._poller.polled_s)
         self._window_end_ns = self._start_ns + round(plan.duration_s * _NS_PER_S)
         self._dispatcher.at(self._due[0] - self._early_ns if self._due else self._start_ns)
@@ -165,7 +166,7 @@ class Engine:
             self._send_due()
             return
         event_ns = due_ns
-        if self._busy and self._outlook.short:
+        if self._awaits and self._busy and self._outlook.short:
             answer_ns = next(iter(self._busy)).sent_ns + self._outlook.earliest_ns
             event_ns = answer_ns if due_ns is None else min(due_ns, answer_ns)
         if event_ns is None:
@@ -222,7 +223,7 @@ class Engine:
         self._area_ns += in_flight * (now - self._area_at_ns)
         self._area_at_ns = now
         self._busy[connection] = None
-        if self._early_ns and self._outlook.short:
+        if self._awaits and self._outlook.short:
             self._poller.on()
         if in_flight >= self._max_in_flight:
             self._max_in_flight = in_flight + 1
@@ -249,7 +250,8 @@ class Engine:
             return
         now = time.monotonic_ns()
         error = connection.error or fault(self._plan, connection)
-        self._account(connection, now, FAILED if error else SUCCEEDED, error)
+        done = max(connection.arrived_ns, connection.sent_ns) if connection.arrived_ns else now
+        self._account(connection, now, done, FAILED if error else SUCCEEDED, error)
         if connection.open:
             self._pool.give_back(connection)
         if self._dispatched_all:
@@ -260,17 +262,18 @@ class Engine:
             else:
                 self._next_of_user(now)
 
-    def _account(self, connection: Connection, now: int, outcome: int, error: str | None) -> None:
-        self._area_ns += len(self._busy) * (now - self._area_at_ns)
-        self._area_at_ns = self._done_ns = now
+    def _account(self, connection: Connection, now: int, done: int, outcome: int, error: str | None) -> None:
+        """Its request ended at `done`, of which this process knows since `now`."""
+        self._area_ns += len(self._busy) * (now - self._area_at_ns) - (now - done)
+        self._area_at_ns, self._done_ns = now, max(self._done_ns, done)
         del self._busy[connection]
         connection.busy = False
-        latency_ns = now - connection.due_ns
+        latency_ns = done - connection.due_ns
         self._outlook.took(now - connection.sent_ns)
         self._recorder.add(
             connection.due_ns,
             connection.sent_ns,
-            now if outcome != UNDRAINED else ABSENT_NS,
+            done if outcome != UNDRAINED else ABSENT_NS,
             connection.queue_us,
             connection.compute_us,
             connection.body_bytes,
@@ -306,6 +309,6 @@ class Engine:
 
     def _abandon(self, connection: Connection, now: int, outcome: int, error: str) -> None:
         connection.close()
-        self._account(connection, now, outcome, error)
+        self._account(connection, now, now, outcome, error)
         if self._plan.users is not None:
             self._resting_users += 1

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+import struct
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,13 @@ WRITE_BYTES = 256 * 1024
 
 _READ_BYTES = 256 * 1024
 _MAX_US = 2**31 - 1
+
+_SO_TIMESTAMPNS = 35
+"""Linux's option (and the type of its control message) that says when the bytes read had arrived; Python has no name for it."""
+_TIMESPEC = struct.Struct("=qq")
+_CONTROL_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
+_OLDEST_NS = 60_000_000_000
+"""Bytes do not lie unread for longer; a stamp that says so comes of a clock that was set."""
 
 KEPT_BYTES = 64 * 1024
 """Of a body that is kept for a look; the rest is only counted."""
@@ -63,15 +72,31 @@ def _microseconds(duration_ms: bytes) -> int:
     return round(microseconds) if 0 <= microseconds <= _MAX_US else -1
 
 
+def arrival_ns(control: Sequence[tuple[int, int, bytes]]) -> int:
+    """When the bytes that `control` came with had arrived, by the monotonic clock: as the kernel noted it, else now.
+
+    How long this process took to come round to reading them is its own affair, and no part of the server's time. The kernel's
+    note is of the wall clock, so how long ago it was is taken by that.
+    """
+    now = time.monotonic_ns()
+    for level, kind, data in control:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) >= _TIMESPEC.size:
+            seconds, ns = _TIMESPEC.unpack_from(data)
+            ago = time.time_ns() - (seconds * 1_000_000_000 + ns)
+            return now - ago if 0 <= ago < _OLDEST_NS else now
+    return now
+
+
 class Connection:
     """Reports through `ended(connection)` when its request has ended, well (`error` is None) or not; `open` says whether it may
-    carry another. A connection closed while idle reports `ended` too, with `busy` False.
+    carry another. A connection closed while idle reports `ended` too, with `busy` False. `arrived_ns` is when a whole reply had
+    arrived, 0 where there is none.
     """
 
     __slots__ = (
-        "_address", "_buffer", "_complete", "_connecting", "_ended", "_framed", "_kept", "_loop", "_parser", "_reader",
-        "_started", "_surplus", "_unsent", "_view", "_writer", "body", "body_bytes", "busy", "compute_us", "due_ns", "error",
-        "open", "payload", "queue_us", "sent_ns", "sock", "status", "target",
+        "_address", "_complete", "_connecting", "_ended", "_framed", "_into", "_kept", "_loop", "_parser", "_reader",
+        "_started", "_surplus", "_unsent", "_view", "_writer", "arrived_ns", "body", "body_bytes", "busy", "compute_us",
+        "due_ns", "error", "open", "payload", "queue_us", "sent_ns", "sock", "status", "target",
     )  # fmt: skip
 
     def __init__(
@@ -81,7 +106,7 @@ class Connection:
         is in `body`. Raises OSError when out of descriptors.
         """
         self._loop, self._address, self._ended = loop, address, ended
-        self._buffer, self._view = buffer, memoryview(buffer)
+        self._into, self._view = [buffer], memoryview(buffer)
         self._parser: Any = httptools.HttpResponseParser(self)
         self.body: bytearray | None = bytearray() if keep else None
         self._reader: Watcher | None = None
@@ -93,6 +118,10 @@ class Connection:
         self._forget()
         self.sock = socket.socket(address.family, socket.SOCK_STREAM)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        except OSError:
+            pass  # then a reply has come when it is read
 
     @staticmethod
     def buffer() -> bytearray:
@@ -147,7 +176,7 @@ class Connection:
 
     def _forget(self) -> None:
         self._complete = self._framed = self._kept = self._surplus = self._started = False
-        self.status = self.body_bytes = 0
+        self.status = self.body_bytes = self.arrived_ns = 0
         self.queue_us = self.compute_us = -1
         self.error: str | None = None
         if self.body is not None:
@@ -191,7 +220,7 @@ class Connection:
 
     def _readable(self) -> None:
         try:
-            n = self.sock.recv_into(self._buffer)
+            n, control, _, _ = self.sock.recvmsg_into(self._into, _CONTROL_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -205,6 +234,7 @@ class Connection:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             return self._end(f"malformed reply: {error}")
         if self._complete:
+            self.arrived_ns = arrival_ns(control)
             # A reply that came before the whole request was sent leaves the stream out of step.
             again = self._kept and not self._surplus and self._unsent is None
             self._end("more than one reply to one request" if self._surplus else None, reusable=again)

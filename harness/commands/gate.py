@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,10 +21,11 @@ from compilers.cache import default_cache
 from compilers.spec_io import PAYLOADS, PreparedModel, read_spec
 from harness import catalogue, environment, local
 from harness.bench import require_disk
+from harness.commands.gate_history import remembered
 from harness.commands.run import cancellable, fresh, slug
 from harness.errors import MeasurementInvalid, UsageError
 from harness.gate import baseline as baselines
-from harness.gate import history, interpreter, measure, result, schedule, selftest
+from harness.gate import interpreter, measure, result, schedule, selftest
 from harness.gate.baseline import Accepted, Baseline
 from harness.gate.measure import Version
 from harness.gate.night import PAIRS, hold_together
@@ -94,7 +94,7 @@ def gate(asked: GateRequest, *, as_json: bool, workbench: MakeWorkbench | None =
             "warnings": [*interpreter.differences(accepted.lock, now["packages"], python), *night.warnings],
         }
         document = result.document(accepted, nights, now, facts)
-        document = _remembered(asked.baseline, document, now)
+        document = remembered(asked.baseline, document, now)
         _publish(document, folder)
         shown.close()
         print(json.dumps(document, indent=1, allow_nan=False)) if as_json else terminal.show(document, Console(), folder)
@@ -257,38 +257,6 @@ def _name(model: str | None) -> str | None:
     return path.stem if path.suffix and path.exists() else model
 
 
-def _remembered(folder: Path, document: dict[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """The document with the history that this night is now part of."""
-    before = history.read(folder)
-    rows = [result.night_row(document, candidate) for candidate in document["candidates"]]
-    announced = [f"{row['candidate']}: {said}" for row in rows if (said := _announced(before, row, now)) is not None]
-    facts = {name: value for name, value in now.items() if name not in ("lanes", "fingerprint")}
-    known = now["fingerprint"] in before.environments
-    lines = [] if known else [{"kind": history.ENVIRONMENT, "fingerprint": now["fingerprint"], "facts": facts}]
-    history.append(folder, [*lines, *rows])
-    after = history.read(folder)
-    creeping = [f"{row['candidate']}: {said}" for row in rows for said in history.warnings(after, history.key(row))]
-    hardware = document["environment"]["hardware"]
-    here = [night for night in after.nights if night["hardware"] == hardware]
-    return {
-        **document,
-        "warnings": [*document["warnings"], *before.warnings],
-        "new_series": announced,
-        "creep": creeping,
-        "tally": {name: _tally(each) for name, each in history.tallies(here).items()},
-        "series": history.series(after, rows),
-    }
-
-
-def _announced(before: history.History, row: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    known = replace(before, environments={**before.environments, now["fingerprint"]: dict(now)})
-    return history.new_series(known, row)
-
-
-def _tally(found: selftest.Tally) -> dict[str, Any]:
-    return {"nights": found.nights, "good": found.good, "low": found.low, "high": found.high}
-
-
 def _publish(document: dict[str, Any], folder: Path) -> None:
     for name, text in (
         (DOCUMENT, json.dumps(document, indent=1, allow_nan=False) + "\n"),
@@ -297,22 +265,6 @@ def _publish(document: dict[str, Any], folder: Path) -> None:
         ("gate.html", page.render(document)),
     ):
         write_atomically(folder / name, text)
-
-
-def past(folder: Path, *, as_json: bool) -> int:
-    """Print what the history holds: promotions, nights, tally and creep."""
-    lines, kept = baselines.promotions(folder), history.read(folder)
-    for warning in kept.warnings:
-        print(f"loadstone: {warning}", file=sys.stderr)
-    last = {history.key(night): night for night in kept.nights}
-    document = {
-        "promotions": lines,
-        "nights": list(kept.nights),
-        "tally": {name: _tally(each) for name, each in history.tallies(kept.nights).items()},
-        "creep": [f"{night['candidate']}: {said}" for each, night in last.items() for said in history.warnings(kept, each)],
-    }
-    print(json.dumps(document, indent=1)) if as_json else terminal.show_history(document, Console())
-    return 0
 
 
 def locked(folder: Path, model: str | None) -> int:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import itertools
 import socket
+import struct
+import sys
 import threading
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadprofiles.transport import KEPT_BYTES, Connection, resolve, server_timing_us
+from loadprofiles.transport import KEPT_BYTES, Connection, arrival_ns, resolve, server_timing_us
 from tests.loadprofiles.loop import HandLoop
 from tests.loadprofiles.server import BODY, CLOSING, REPLIES
 
@@ -195,3 +198,46 @@ def test_bodies_are_kept_only_when_wanted_and_only_their_beginning() -> None:
     plain = Pair()
     assert plain.connection.body is None
     plain.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's time stamps are Linux's")
+def test_a_reply_has_come_when_it_arrived_not_when_it_is_read() -> None:
+    pair = Pair()
+    try:
+        pair.connection.send(b"POST / HTTP/1.1\r\n\r\n")
+        before_ns = time.monotonic_ns()
+        pair.server.sendall(REPLIES["good"])
+        after_ns = time.monotonic_ns()
+        time.sleep(0.05)  # whoever reads it is somewhere else
+        pair.loop.turn_until(lambda: bool(pair.ended))
+        assert pair.connection.error is None
+        assert before_ns - 1_000_000 <= pair.connection.arrived_ns <= after_ns + 1_000_000
+    finally:
+        pair.close()
+
+
+def test_what_did_not_end_well_has_no_arrival() -> None:
+    pair = Pair()
+    try:
+        assert pair.exchange([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"], close=True).arrived_ns == 0
+    finally:
+        pair.close()
+
+
+def stamp(ago_ns: int) -> list[tuple[int, int, bytes]]:
+    return [(socket.SOL_SOCKET, 35, struct.pack("=qq", *divmod(time.time_ns() - ago_ns, 10**9)))]
+
+
+def test_a_stamp_is_taken_by_how_long_ago_it_was() -> None:
+    now = time.monotonic_ns()
+    assert arrival_ns(stamp(3_000_000)) == pytest.approx(now - 3_000_000, abs=1_000_000)
+
+
+@pytest.mark.parametrize(
+    "control",
+    [[], stamp(-(10**13)), stamp(3600 * 10**9), [(socket.SOL_SOCKET, 35, b"short")], [(socket.SOL_SOCKET, 2, b"\0" * 16)]],
+    ids=["none", "of the future", "an hour ago", "cut short", "another kind"],
+)
+def test_without_a_stamp_that_can_be_a_reply_comes_when_it_is_read(control: list[tuple[int, int, bytes]]) -> None:
+    before = time.monotonic_ns()
+    assert before <= arrival_ns(control) <= time.monotonic_ns()

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from compilers import cache, intake
 from harness import environment
 from harness.commands import gate as gating
-from harness.commands.gate import GateRequest, gate, past
+from harness.commands.gate import GateRequest, gate
+from harness.commands.gate_history import past
 from harness.commands.gate_promote import PromoteRequest, promote
 from harness.errors import Interrupted, LoadstoneError, MeasurementInvalid, UsageError
 from harness.gate import baseline as baselines
