@@ -1,4 +1,4 @@
-"""The simulator's p99 beside what a real server shows: `python -m tests.perf.simulator_live --json OUT` (about 3 minutes).
+"""The simulator's p99 beside what a real server shows: `python -m tests.perf.simulator_live --json OUT` (about 7 minutes).
 
 A real artifact (MobileNet v2, ONNX Runtime, one thread) is served by the project's own server on the first CPU, the generator
 has the last one. A first open loop gives the capacity under an SLO of five times the median service, as a bench without --slo
@@ -143,7 +143,7 @@ def compare(seconds: float, of: str, keep: Path | None) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="OUT")
-    parser.add_argument("--seconds", type=float, default=24.0, help="of each load compared (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=80.0, help="of each load compared (default %(default)s)")
     parser.add_argument("--of", choices=(SLO_CAPACITY, SATURATION), default=SLO_CAPACITY, help="what the capacity is")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the samples here")
     parser.add_argument("--prepare", action="store_true", help="only fill the cache")
