@@ -68,7 +68,8 @@ def percent(factor: float) -> str:
     if factor >= 2:
         return f"{factor:.3g} times"
     moved = 100 * (factor - 1)
-    return f"{'+' if moved >= 0 else '−'}{abs(moved):.2g} %"
+    size = f"{abs(moved):.2g}" if abs(moved) < 99.5 else "100"  # and not 1e+02
+    return f"{'+' if moved >= 0 else '−'}{size} %"
 
 
 Score = Callable[[str, float], float | None]
