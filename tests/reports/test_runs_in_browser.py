@@ -16,6 +16,7 @@ from tests.reports.browser import DESKTOP, PHONE, Browser
 from tests.reports.conftest import EDGES, HOSTILE
 from tests.reports.pairs import at, elsewhere, slower, stored
 from tests.reports.test_page_in_browser import HIDDEN_OVERFLOW
+from tests.reports.test_whatif_in_browser import serious
 
 pytestmark = pytest.mark.e2e
 
@@ -128,8 +129,5 @@ def test_printing_uses_light_paper_and_few_pages(browser: Browser, pages: dict[s
 @pytest.mark.parametrize("name", ["comparison", "refused", "index"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_axe_finds_no_serious_violation(browser: Browser, pages: dict[str, Path], name: str, dark: bool) -> None:
-    axe = pytest.importorskip("axe_selenium_python").Axe(browser.driver)
     browser.open(pages[name], PHONE if dark else DESKTOP, dark=dark)
-    axe.inject()
-    found = axe.run()["violations"]
-    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in ("serious", "critical")] == []
+    assert serious(browser) == []
