@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from compilers.onnx_checks import subgraphs
+
 _NUMBERED = re.compile(r"_token_\d+$")
 """What ONNX Runtime puts behind a name that is taken."""
 
@@ -114,18 +116,11 @@ def _hash(*parts: bytes) -> str:
 def _reads(node: Any) -> Iterator[str]:
     """What a node reads, its subgraphs included; what these make themselves is not told apart, and does no harm."""
     yield from (name for name in node.input if name)
-    for inner in _subgraphs(node):
+    for inner in subgraphs(node):
         made = {name for each in inner.node for name in each.output} | {value.name for value in inner.input}
         made |= {tensor.name for tensor in inner.initializer}
         yield from (name for each in inner.node for name in _reads(each) if name not in made)
         yield from (value.name for value in inner.output if value.name not in made)
-
-
-def _subgraphs(node: Any) -> Iterator[Any]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _values(graph: Any) -> Iterator[str]:
@@ -133,7 +128,9 @@ def _values(graph: Any) -> Iterator[str]:
     for node in graph.node:
         yield from _reads(node)
         yield from (name for name in node.output if name)
-    rest = sorted(graph.initializer, key=lambda tensor: (_NUMBERED.sub("", tensor.name), _hash(_unnamed(tensor))))
+    read = {name for node in graph.node for name in _reads(node)}
+    unread = [tensor for tensor in graph.initializer if tensor.name not in read]
+    rest = sorted(unread, key=lambda tensor: (_NUMBERED.sub("", tensor.name), _hash(_unnamed(tensor))))
     yield from (str(tensor.name) for tensor in rest)
 
 
@@ -159,7 +156,7 @@ def _rename(graph: Any, new: dict[str, str]) -> None:
         for names in (node.input, node.output):
             for place, name in enumerate(names):
                 names[place] = new.get(name, name)
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             _rename(inner, new)
     for named in (*graph.initializer, *graph.value_info, *graph.output):
         named.name = new.get(named.name, named.name)

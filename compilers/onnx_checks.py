@@ -81,18 +81,19 @@ def nodes(model: Any) -> Iterator[Any]:
 
 def nodes_within(node: Any) -> Iterator[Any]:
     """Every node of the graphs that `node` holds."""
-    for graph in _subgraphs(node):
+    for graph in subgraphs(node):
         yield from _nodes_of(graph.node)
 
 
 def _nodes_of(sequence: Any) -> Iterator[Any]:
     for node in sequence:
         yield node
-        for graph in _subgraphs(node):
+        for graph in subgraphs(node):
             yield from _nodes_of(graph.node)
 
 
-def _subgraphs(node: Any) -> Iterator[Any]:
+def subgraphs(node: Any) -> Iterator[Any]:
+    """The graphs that a node's attributes hold: branches and loop bodies."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
@@ -109,7 +110,7 @@ def tensors(model: Any) -> Iterator[Any]:
             yield from attribute.tensors
             if attribute.HasField("sparse_tensor"):
                 yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
-        for graph in _subgraphs(node):
+        for graph in subgraphs(node):
             yield from _initializers(graph)
 
 
