@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.reports import browser as browsers
+from tests.reports.browser import Browser
+
 FIXTURE = Path(__file__).parent / "fixtures" / "result.json"
 HOSTILE = "</script><img src=x onerror=document.title='owned'>\u202egnp.exe\x1b[31m[bold]{{7*7}}%{x}" + "A" * 10_000
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One for all tests of a module; they are skipped where there is none."""
+    browsers.require()
+    with browsers.started(tmp_path_factory.mktemp("profile")) as started:
+        yield started
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ import numpy as np
 import pytest
 
 from reports import page
-from tests.reports import browser as browsers
 from tests.reports.browser import DESKTOP, PHONE, Browser
 from tests.reports.conftest import EDGES, FIXTURE
 
@@ -43,13 +41,6 @@ return Array.from(document.querySelectorAll("main *")).filter((one) => {
   return box.width && box.right > innerWidth + 1 && !one.closest(".scroll, .plot, pre");
 }).map((one) => one.tagName + " " + one.className);
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browsers.require()
-    with browsers.started(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from reports import comparison, comparison_page, index_page
 from reports.comparison import Run
 from reports.index import Entry
-from tests.reports import browser as browsers
 from tests.reports.browser import DESKTOP, PHONE, Browser
 from tests.reports.conftest import EDGES, HOSTILE
 from tests.reports.pairs import at, elsewhere, slower, stored
@@ -19,13 +17,6 @@ from tests.reports.test_page_in_browser import HIDDEN_OVERFLOW
 from tests.reports.test_whatif_in_browser import serious
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browsers.require()
-    with browsers.started(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

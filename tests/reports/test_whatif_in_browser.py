@@ -4,7 +4,6 @@ the page can be reached and read by everybody (axe-core)."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 
 from reports import page, text, whatif
 from reports.whatif import Line, Settings
-from tests.reports import browser as browsers
 from tests.reports.browser import DESKTOP, PHONE, Browser
 from tests.reports.conftest import EDGES, FIXTURE, projected
 
@@ -39,13 +37,6 @@ control.dispatchEvent(new Event("input", { bubbles: true }));
 """
 SEEN = 7
 """Probabilities are drawn in Python and integrated in the page; whole percents may differ by this many."""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browsers.require()
-    with browsers.started(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 def made(name: str) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reports.gate import page
-from tests.reports import browser as browsers
 from tests.reports.browser import DESKTOP, PHONE, Browser
 from tests.reports.gate.test_outputs import NASTY, candidate, night, row
 from tests.reports.test_page_in_browser import HIDDEN_OVERFLOW
@@ -25,13 +23,6 @@ NIGHTS: dict[str, dict[str, Any]] = {
     "invalid": night(candidate(verdict="invalid", reason="the twin fired", metrics=[]), verdict="invalid", warnings=["loud"]),
     "hostile": night(candidate(NASTY, reason=NASTY), new_series=[NASTY], creep=[NASTY]),
 }
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browsers.require()
-    with browsers.started(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
