@@ -1,7 +1,8 @@
 """When the next answer may come, going by how long the last ones took.
 
-A generator that polls all the time leaves its core's other tasks (a kernel thread, an agent) no moment but its own, and is put
-off its core for milliseconds just when an answer comes. One that sleeps while nothing can happen leaves them gaps.
+A closed loop goes on with an answer, so that one noticed late is load that was not put on. But a generator that polls all the
+time leaves its core's other tasks (a kernel thread, an agent) no moment but its own. One that sleeps until an answer may come
+leaves them gaps.
 """
 
 from __future__ import annotations
