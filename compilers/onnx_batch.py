@@ -1,11 +1,13 @@
 """The same network for another batch: an ONNX model whose inputs have a batch of one gets a batch of N.
 
-Exporters bake the batch into constants; a reshape to [1, …] becomes one to [-1, …]. Where a one means the batch in another
-way (an Expand, a Concat with a constant), shapes contradict each other or the inputs, and the model is refused.
+Exporters bake the batch into constants; a reshape to [1, …] becomes one to [-1, …], and a constant of batch 1 that is joined
+to data, as a class token is, is repeated. Where a one means the batch in another way, shapes contradict each other or the
+inputs, and the model is refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ def rebatched(model: Any, size: int, source: Path) -> Any:
 
     made = onnx.ModelProto()
     made.CopyFrom(model)
+    of_one = _shapes(infer(made, source))
     for value in graph_inputs(made):
         dims = value.type.tensor_type.shape.dim
         if not dims or dims[0].dim_value != 1:
@@ -33,7 +36,9 @@ def rebatched(model: Any, size: int, source: Path) -> Any:
     for value in made.graph.output:
         value.type.tensor_type.ClearField("shape")
     del made.graph.value_info[:]
-    _free_reshapes(made)
+    constants = _constants(made)
+    _free_reshapes(made, constants, of_one)
+    _repeat_joined(made, constants, size)
     made = infer(made, source)
     for value in made.graph.output:
         dims = value.type.tensor_type.shape.dim
@@ -42,25 +47,66 @@ def rebatched(model: Any, size: int, source: Path) -> Any:
     return made
 
 
-def _free_reshapes(model: Any) -> None:
-    """Let the first dimension of every constant reshape target that is 1 follow from the others, in place."""
+def _constants(model: Any) -> dict[str, Any]:
+    """Every constant tensor by the name of its value: initializers and the outputs of Constant nodes."""
+    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        value = next((each.t for each in node.attribute if each.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            found[node.output[0]] = value
+    return found
+
+
+def _shapes(model: Any) -> dict[str, list[int]]:
+    """The static shapes that inference found, by the name of the value."""
+    found = {}
+    for value in [*model.graph.value_info, *model.graph.output]:
+        dims = value.type.tensor_type.shape.dim
+        if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
+            found[value.name] = [dim.dim_value for dim in dims]
+    return found
+
+
+def _free_reshapes(model: Any, constants: Mapping[str, Any], of_one: Mapping[str, list[int]]) -> None:
+    """Let the first dimension of every reshape to a constant shape [1, …] follow from the others, in place.
+
+    The others are those that a batch of one has: a target may leave one of them open.
+    """
     import onnx
 
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    outputs = {node.output[0]: node for node in model.graph.node if node.op_type == "Constant"}
     for node in model.graph.node:
-        if node.op_type != "Reshape":
+        if node.op_type != "Reshape" or node.input[1] not in constants:
             continue
-        tensor = constants.get(node.input[1])
-        if tensor is None and node.input[1] in outputs:
-            tensor = next((each.t for each in outputs[node.input[1]].attribute if each.name == "value"), None)
-        if tensor is None:
+        target = onnx.numpy_helper.to_array(constants[node.input[1]])
+        shape = of_one.get(node.output[0], [])
+        if target.size and target[0] == 1 and len(shape) == target.size:
+            node.input[1] = _added(model, np.array([-1, *shape[1:]], dtype=np.int64), f"{node.output[0]}.batched")
+
+
+def _repeat_joined(model: Any, constants: Mapping[str, Any], size: int) -> None:
+    """Repeat the constants of batch 1 that are concatenated with data along another axis than the first, in place.
+
+    Whether the data's first axis is the batch is not asked here: if it is not, the shapes contradict each other.
+    """
+    import onnx
+
+    for node in model.graph.node:
+        axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+        if node.op_type != "Concat" or axis == 0 or all(name in constants for name in node.input):
             continue
-        target = onnx.numpy_helper.to_array(tensor).copy()
-        if target.size and target[0] == 1 and -1 not in target and 0 not in target:
-            target[0] = -1
-            model.graph.initializer.append(onnx.numpy_helper.from_array(target, f"{node.output[0]}.batched"))
-            node.input[1] = model.graph.initializer[-1].name
+        for at, name in enumerate(node.input):
+            if name not in constants:
+                continue
+            value = onnx.numpy_helper.to_array(constants[name])
+            if value.ndim > 1 and value.shape[0] == 1 and axis != -value.ndim:
+                node.input[at] = _added(model, np.repeat(value, size, axis=0), f"{node.output[0]}.batched{at}")
+
+
+def _added(model: Any, value: np.ndarray, name: str) -> str:
+    import onnx
+
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
+    return name
 
 
 def chunks(batch: int, sizes: tuple[int, ...]) -> list[int]:

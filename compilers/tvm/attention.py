@@ -7,7 +7,6 @@ the numbers 0, 1, 2 … they must give the permutation that attention means.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from tvm import relax
 from tvm.relax.expr_functor import mutator
 
 from compilers.targets import Target
+from compilers.tvm.cuts import attention_cut
 from compilers.tvm.layouts import is_constant, static_shape
 from compilers.tvm.rewriter import Rewriter
 from compilers.tvm.rules.attention import Attention, Heads, attention
-from compilers.tvm.tiles import choose_tile
 
 _MOVES = ("relax.permute_dims", "relax.reshape")
 _SCALES = {"relax.multiply": 1.0, "relax.divide": -1.0}
@@ -153,18 +152,10 @@ class _Fuse(Rewriter):
             if shape is None or len(shape) != 4:
                 return None
             operands = [*operands, mask]
-        lanes, registers = self._target.lanes, self._target.vector_registers
-        if heads.depth % lanes or str(output.ty.dtype) != "float32":
+        if heads.depth % self._target.lanes or str(output.ty.dtype) != "float32":
             return None
-        tile = partial(choose_tile, lanes=lanes, registers=registers, row_vectors=self._target.arch.startswith("arm"))
-        plan = Attention(
-            heads=heads,
-            scores=tile(heads.rows, -(-heads.keys // lanes), whole_vectors=False),
-            mixed=tile(heads.rows, heads.depth // lanes),
-            scale=scale,
-            nan_to_zero=nan_to_zero,
-            lanes=lanes,
-        )
+        cut = attention_cut(heads.rows, heads.keys, heads.depth, self._target)
+        plan = Attention(heads=heads, cut=cut, scale=scale, nan_to_zero=nan_to_zero, lanes=self._target.lanes)
         made = self.builder_.call_te(
             lambda *given: attention(plan, *given), *operands, primfunc_name_hint="attention", primfunc_attrs=OPAQUE
         )

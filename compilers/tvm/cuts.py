@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import lcm
 from typing import Any
 
 from compilers.targets.noun import Target
@@ -18,6 +19,12 @@ _L1_BYTES = 32768
 """The first-level cache of a core whose table does not say."""
 _L1_SHARE = 0.7
 """Of the first-level cache for a block's weights; the rest is for data and sums."""
+_SCORES_SHARE = 0.5
+"""Of the first-level cache for the scores of a block of an attention's rows; the rest is for keys and values."""
+_REREAD = 0.15
+"""What reading an attention's keys from the second-level cache for every block adds, if the block is one row tile."""
+_SPILLED = 1.07
+"""What scores that do not fit there cost: measured with those of a whole head of 512 tokens."""
 _AGAIN = 4.0
 """Steps of the reduction that take as long as reading and writing the sums once more, for the next block."""
 _TASK_ROWS = 256
@@ -59,6 +66,18 @@ class Cut:
         return cls(tile=tile, depth=int(notes["depth"]), tiles=int(notes["tiles"]), prefetch=bool(int(notes["prefetch"])))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionCut:
+    """The parameters of one attention."""
+
+    scores: Tile
+    """Of the product of queries and keys: query rows by vectors of keys."""
+    mixed: Tile
+    """Of the product of weights and values: query rows by vectors of one head's elements."""
+    block: int
+    """Query rows that go from score to result together: whole tiles of both."""
+
+
 Choose = Callable[[Work], Cut]
 
 
@@ -84,6 +103,25 @@ def candidates(work: Work, target: Target, *, winograd: int) -> list[Cut]:
         pixels, chunks = shape.out_height * shape.out_width, shape.channels // work.in_chunk
         return _products(pixels, chunks, vectors, target, step=work.in_chunk, lanes=lanes, whole=True)
     return made + _direct(work, target, vectors)
+
+
+def attention_cut(rows: int, keys: int, depth: int, target: Target) -> AttentionCut:
+    """The cheapest cut of one head's attention: few rows wasted, and a block's scores in a part of the first-level cache."""
+    lanes, columns, deep = target.lanes, -(-keys // target.lanes), depth // target.lanes
+    budget = int((target.l1d_bytes or _L1_BYTES) * _SCORES_SHARE) // (4 * lanes)
+    made: list[tuple[float, int, AttentionCut]] = []
+    for scores in _ranked(rows, columns, target, lanes, whole=False):
+        wide = round_up(columns, scores.vectors)
+        for mixed in _ranked(rows, deep, target, lanes, whole=True):
+            step = lcm(scores.rows, mixed.rows)
+            for block in range(step, max(step, min(budget // wide, round_up(rows, step))) + 1, step):
+                total = round_up(rows, block)
+                again = total // block
+                each = cost(scores, block, columns, repeats=again) + cost(mixed, block, deep, repeats=again)
+                where = (1 + _REREAD * scores.rows / block) * (1.0 if block * wide <= budget else _SPILLED)
+                cut = AttentionCut(scores=scores, mixed=mixed, block=block)
+                made.append((each * where * total / rows, -block, cut))
+    return min(made, key=lambda entry: entry[:2])[2]
 
 
 def _direct(work: Convolution, target: Target, vectors: int) -> list[Cut]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.gate import measure, schedule
 from harness.gate.baseline import Accepted, Baseline, hardware
-from harness.gate.decision import METRICS, Finding, Verdict, overall
+from harness.gate.decision import METRICS, TAIL_REQUESTS, Finding, Verdict, overall
 from harness.gate.history import NIGHT
 from harness.gate.measure import Seen
 from harness.gate.night import Night
@@ -170,4 +170,4 @@ def _metrics(night: Night | None, seen: Seen, arm: str) -> list[dict[str, Any]]:
 
 
 def _not_judged(night: Night | None) -> str:
-    return "not measured" if night is None else "not judged: fewer than 1,000 requests in all slices"
+    return "not measured" if night is None else f"not judged: fewer than {TAIL_REQUESTS:,} requests in all slices"

@@ -20,11 +20,17 @@ def partial(value: Any, rows: tuple[Any, ...], count: int, width: int, name: str
 
 
 def across(lanes: Any, name: str, *, largest: bool = False) -> Any:
-    """[*rows]: the sum (or maximum) over the last axis."""
+    """[*rows]: the sum (or maximum) over the last axis, by halves: one after the other each would wait for the one before."""
     *rows, width = (int(size) for size in lanes.shape)
-    v = te.reduce_axis((0, width), "v")
-    combine = te.max if largest else te.sum
-    return te.compute(tuple(rows), lambda *i: combine(lanes[(*i, v)], axis=[v]), name=name)
+
+    def halved(begin: int, end: int, row: tuple[Any, ...]) -> Any:
+        if end - begin == 1:
+            return lanes[(*row, begin)]
+        middle = (begin + end) // 2
+        left, right = halved(begin, middle, row), halved(middle, end, row)
+        return tirx.max(left, right) if largest else left + right
+
+    return te.compute(tuple(rows), lambda *i: halved(0, width, i), name=name)
 
 
 def layer_norm(data: Any, gamma: Any, beta: Any, epsilon: float, width: int) -> Any:

@@ -80,10 +80,20 @@ def errors(graph: Graph, batches: tuple[int, ...], folder: Path) -> dict[str, An
     }
 
 
-def fixed(folder: Path) -> str:
-    """Why a model that joins its input with a constant of batch 1 gets no code for batch 4."""
+def token() -> Graph:
+    """Patches joined with a constant token, as vision transformers do; a reshape that names the batch follows."""
     graph = Graph([1, 4, 8])
-    graph.add("Concat", "x", graph.constant(np.ones((1, 1, 8), "f")), axis=1)
+    graph.add("Concat", graph.constant(np.arange(8, dtype="f").reshape(1, 1, 8)), "x", axis=1)
+    graph.add("Relu", graph.add("Reshape", graph.last, graph.constant(np.array([1, 5, -1, 2]))))
+    return graph
+
+
+def fixed(folder: Path) -> str:
+    """Why a model that adds a constant to its items as one more of them gets no code for batch 4."""
+    graph = Graph([1, 4, 8])
+    graph.add("Transpose", "x", perm=[1, 0, 2])
+    graph.add("Concat", graph.last, graph.constant(np.ones((4, 1, 8), "f")), axis=1)
+    graph.add("ReduceSum", graph.last, graph.constant(np.array([0, 1])), keepdims=1)
     try:
         errors(graph, (4,), folder)
     except CannotCompile as error:
@@ -105,7 +115,7 @@ def searched(folder: Path) -> dict[str, Any]:
 def main() -> int:
     answer: dict[str, Any] = {}
     with TemporaryDirectory() as root:
-        folders = [Path(root) / str(at) for at in range(5)]
+        folders = [Path(root) / str(at) for at in range(6)]
         for folder in folders:
             folder.mkdir()
         answer["network"] = errors(network(), (4, 8), folders[0])
@@ -113,6 +123,7 @@ def main() -> int:
         answer["alone"] = errors(network(), (), folders[2])
         answer["fixed"] = fixed(folders[3])
         answer["search"] = searched(folders[4])
+        answer["token"] = errors(token(), (4,), folders[5])
     json.dump(answer, sys.stdout)
     return 0
 

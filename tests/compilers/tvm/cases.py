@@ -182,6 +182,8 @@ CASES: dict[str, tuple[Callable[[], Graph], set[str]]] = {
     "attention": (lambda: attention(1, 32, 2, 16, mask=None), {"attention"}),
     "attention, ragged, batch 2": (lambda: attention(2, 13, 3, 24, mask=None), {"attention"}),
     "attention, causal": (lambda: attention(1, 19, 2, 16, mask=causal), {"attention"}),
+    "attention, long": (lambda: attention(1, 197, 2, 32, mask=None), {"attention"}),
+    "attention, long, causal": (lambda: attention(2, 150, 1, 16, mask=causal), {"attention"}),
     "attention, a row sees nothing": (lambda: attention(1, 16, 2, 16, mask=nothing_seen), {"attention"}),
     **{kind.lower(): (function(kind), {"elementwise"}) for kind in ("Erf", "Exp", "Tanh", "Sigmoid")},
     "softmax, ragged": (lambda: normalised(37, "Softmax"), {"fallback"}),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from compilers.targets import Target, resolve
-from compilers.tvm.cuts import Cut, candidates, default, depth_block, row_tiles
+from compilers.tvm.cuts import Cut, attention_cut, candidates, default, depth_block, row_tiles
 from compilers.tvm.tiles import Tile, fits, round_up
 from compilers.tvm.work import Convolution, ConvShape, Product, Work, describe, parse
 
@@ -92,6 +92,24 @@ def test_no_core_is_left_without_a_task_where_a_narrower_panel_avoids_it() -> No
     for cores in (2, 8):
         cut = default(work, replace(TARGETS[0], num_cores=cores), winograd=0)
         assert (512 // 16 // cut.tile.vectors) % cores == 0
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: str(target.name))
+@pytest.mark.parametrize(
+    ("rows", "keys", "depth"), [(197, 197, 64), (128, 128, 64), (1, 40, 64), (13, 13, 24), (2048, 2048, 128)]
+)
+def test_an_attention_is_cut_into_whole_blocks_whose_scores_stay_in_the_first_cache(
+    rows: int, keys: int, depth: int, target: Target
+) -> None:
+    cut = attention_cut(rows, keys, depth, target)
+    for tile in (cut.scores, cut.mixed):
+        assert fits(tile, lanes=target.lanes, registers=target.vector_registers, row_vectors=target.arch == "arm64")
+        assert cut.block % tile.rows == 0
+    assert depth // target.lanes % cut.mixed.vectors == 0
+    wide = round_up(keys, cut.scores.vectors * target.lanes)
+    # Of long rows only a few would fit, and a tile of so few wastes more than the second-level cache costs.
+    assert 4 * wide * cut.block <= (target.l1d_bytes or 32768) or (keys == 2048 and cut.block <= 32)
+    assert round_up(rows, cut.block) <= 1.05 * rows + 3
 
 
 @pytest.mark.parametrize(

@@ -105,11 +105,11 @@ def search(
     return finding, len(runs) * step_s
 
 
-def study(case: Case, searches: int, seed: int = 1, *, step_s: float = STEP_S) -> Study:
+def study(case: Case, searches: int, seed: int = 1, *, starts: int = STARTS, step_s: float = STEP_S) -> Study:
     """Many searches on fresh servers."""
     found, seconds, requests, queued = [], [], [], 0
     for number in range(searches):
-        finding, load_s = search(case, np.random.default_rng([seed, number]), step_s=step_s)
+        finding, load_s = search(case, np.random.default_rng([seed, number]), starts=starts, step_s=step_s)
         estimate = finding.estimate
         queued += finding.method == "queue"
         found.append([estimate.value or math.nan, estimate.low or 0.0, estimate.high or math.inf])

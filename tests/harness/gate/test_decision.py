@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.gate.decision import METRICS, Evidence, Finding, Metric, Verdict, confirmed, gaps, judge, overall
+from harness.gate.decision import (
+    METRICS,
+    TAIL_REQUESTS,
+    Evidence,
+    Finding,
+    Metric,
+    Verdict,
+    confirmed,
+    gaps,
+    judge,
+    overall,
+)
 from harness.gate.pooled import pool
 
 P50, P95, THROUGHPUT, START, P99 = METRICS
@@ -106,12 +117,22 @@ def test_a_figure_that_is_none_makes_its_metric_invalid() -> None:
 
 def test_the_pooled_tail_is_judged_in_the_same_family() -> None:
     draws = np.random.default_rng(6)
-    slices = [[5 + draws.exponential(1.0, 200) for _ in range(12)] for _ in range(2)]
+    slices = [[5 + draws.exponential(1.0, 400) for _ in range(12)] for _ in range(2)]
     slower = [1.3 * each for each in slices[1]]
     found = judge({P50: noise(), P99: pool(slices[0], slices[1])}, rng())
     assert [each.metric for each in found] == ["p50_ms", "p99_ms"]
     assert one(P99, pool(slices[0], slower)).verdict is Verdict.REGRESSION
-    assert one(P99, pool(slices[0][:4], slower[:4])).verdict is Verdict.INVALID
+    few = [[np.tile(each, 3) for each in of[:4]] for of in (slices[0], slower)]
+    assert one(P99, pool(few[0], few[1])).verdict is Verdict.INVALID
+
+
+def test_a_tail_of_few_requests_is_not_judged_and_the_night_is_decided_by_the_rest() -> None:
+    draws = np.random.default_rng(6)
+    slices = [[5 + draws.exponential(1.0, TAIL_REQUESTS // 12 + 1) for _ in range(12)] for _ in range(2)]
+    slower = [3 * each for each in slices[1]]
+    few = [each[:-1] for each in slower]
+    assert [each.metric for each in judge({P50: noise(), P99: pool(slices[0], few)}, rng())] == ["p50_ms"]
+    assert one(P99, pool(slices[0], slower)).verdict is Verdict.REGRESSION
 
 
 @given(

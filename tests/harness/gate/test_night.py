@@ -14,6 +14,7 @@ import pytest
 
 from harness.gate.decision import METRICS, Metric, Verdict
 from harness.gate.night import Measured, Night, hold, hold_together
+from harness.gate.pooled import pool
 
 NOISE = Path(__file__).parents[4] / "shared" / "data" / "noise"
 P50 = METRICS[0]
@@ -96,6 +97,31 @@ def test_error_rates_over_500_simulated_nights() -> None:
         assert same[Verdict.INCONCLUSIVE] / nights <= 0.05
         assert tally(0.05, spread, nights)[Verdict.REGRESSION] / nights >= 0.95
     assert tally(0.10, 0.03, nights)[Verdict.REGRESSION] / nights >= 0.99
+
+
+def tailed(shift: float, seed: int) -> Night:
+    """A night of p99 alone: log-normal latencies of spread 0.3, 400 a slice; the machine makes pairs and slices scatter too."""
+
+    def measure(pairs: int, schedule: int) -> Measured:
+        rng = np.random.default_rng([seed, schedule])
+        slices: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        for _ in range(pairs):
+            common = rng.normal(0, 0.05)
+            for each, worse in zip(slices, (0.0, math.log1p(shift)), strict=True):
+                each.append(np.exp(common + worse + rng.normal(0, 0.02) + 0.3 * rng.standard_normal(400)))
+        return {METRICS[-1]: pool(slices[0], slices[1])}
+
+    return hold(measure, seed=seed * 10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_error_rates_of_the_tail_over_500_simulated_nights() -> None:
+    nights = 500
+    same = Counter(tailed(0.0, seed).verdict for seed in range(nights))
+    assert same[Verdict.REGRESSION] / nights <= 0.01
+    assert same[Verdict.INCONCLUSIVE] / nights <= 0.05
+    assert Counter(tailed(0.2, seed).verdict for seed in range(nights))[Verdict.REGRESSION] / nights >= 0.95
 
 
 def replayed(metric: Metric, chunks: np.ndarray, pairs: int, seed: int) -> Measured:
