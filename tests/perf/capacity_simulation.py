@@ -1,7 +1,7 @@
 """How near capacity searches come to the truth on servers whose law is known.
 
-`python -m tests.perf.capacity_simulation --json OUT`, and with the load of six minutes, `--starts 6 --step-s 60`. Simulated, so
-nothing here depends on the machine it runs on but the seconds it takes.
+`python -m tests.perf.capacity_simulation --json OUT`, and with the load of six minutes, `--starts 6 --step-s 60`.
+Simulated, so nothing here depends on the machine it runs on but the seconds it takes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ SERVICES_MS = (100.0, 5.0)
 """The same minute of load holds a few hundred requests of the first and some ten thousand of the second."""
 
 
-def cases(services_ms: Sequence[float], laws: Sequence[str]) -> list[Case]:
+def cases(services_ms: Sequence[float], laws: Sequence[str], parallel: Sequence[int]) -> list[Case]:
     return [
         Case(server=Server(law=law, service_ms=service_ms, servers=servers), limit_services=limit, truth=truth)
         for service_ms in services_ms
         for (law, servers), (limit, truth) in TRUTHS.items()
-        if law in laws
+        if law in laws and servers in parallel
     ]
 
 
@@ -43,12 +43,13 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=500, help="searches per server")
     parser.add_argument("--service-ms", type=float, nargs="+", default=SERVICES_MS, help="mean service times")
     parser.add_argument("--laws", nargs="+", default=sorted({law for law, _ in TRUTHS}), help="laws of service")
+    parser.add_argument("--servers", type=int, nargs="+", default=[1, 2], help="servers in parallel")
     parser.add_argument("--starts", type=int, default=STARTS, help="server starts per search, each with one step")
     parser.add_argument("--step-s", type=float, default=STEP_S, help="seconds of load per step")
     asked = parser.parse_args()
     print("law         c     ms requests  load covered   high    low within5    bias     sd  width  queue", file=sys.stderr)
     rows = []
-    for case in cases(asked.service_ms, asked.laws):
+    for case in cases(asked.service_ms, asked.laws, asked.servers):
         began = time.perf_counter()
         row = study(case, asked.searches, starts=asked.starts, step_s=asked.step_s)
         rows.append({**row.to_json(), "compute_s": time.perf_counter() - began})
