@@ -1,8 +1,8 @@
 """The same network for another batch: an ONNX model whose inputs have a batch of one gets a batch of N.
 
-Exporters bake the batch into constants; a reshape to [1, …] becomes one to [-1, …], and a constant of batch 1 that is joined
-to data, as a class token is, is repeated. Where a one means the batch in another way, shapes contradict each other or the
-inputs, and the model is refused.
+Exporters bake the batch into constants: a reshape to [1, …] becomes one to [-1, …], a constant of batch 1 that is joined to
+data, as a class token is, is repeated, and a gather from the only item gathers from each. Where a one means the batch in
+another way, shapes contradict each other or the inputs, and the model is refused.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def rebatched(model: Any, size: int, source: Path) -> Any:
     constants = _constants(made)
     _free_reshapes(made, constants, of_one)
     _repeat_joined(made, constants, size)
+    _gather_own_item(made, constants, of_one, size)
     made = infer(made, source)
     for value in made.graph.output:
         dims = value.type.tensor_type.shape.dim
@@ -60,7 +61,7 @@ def _constants(model: Any) -> dict[str, Any]:
 def _shapes(model: Any) -> dict[str, list[int]]:
     """The static shapes that inference found, by the name of the value."""
     found = {}
-    for value in [*model.graph.value_info, *model.graph.output]:
+    for value in [*model.graph.input, *model.graph.value_info, *model.graph.output]:
         dims = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
             found[value.name] = [dim.dim_value for dim in dims]
@@ -100,6 +101,23 @@ def _repeat_joined(model: Any, constants: Mapping[str, Any], size: int) -> None:
             value = onnx.numpy_helper.to_array(constants[name])
             if value.ndim > 1 and value.shape[0] == 1 and axis != -value.ndim:
                 node.input[at] = _added(model, np.repeat(value, size, axis=0), f"{node.output[0]}.batched{at}")
+
+
+def _gather_own_item(model: Any, constants: Mapping[str, Any], of_one: Mapping[str, list[int]], size: int) -> None:
+    """Let every GatherND from the only item, as of an attention mask, gather from each item of the batch, in place."""
+    import onnx
+
+    for node in model.graph.node:
+        if node.op_type != "GatherND" or node.input[0] in constants or node.input[1] not in constants:
+            continue
+        places = onnx.numpy_helper.to_array(constants[node.input[1]])
+        batched_itself = any(each.name == "batch_dims" and each.i for each in node.attribute)
+        one_item = of_one.get(node.input[0], [])[:1] == [1] and places.ndim > 1 and places.shape[0] == 1
+        if batched_itself or not one_item or places[..., 0].any():
+            continue
+        items = np.repeat(places, size, axis=0)
+        items[..., 0] = np.arange(size).reshape(-1, *[1] * (places.ndim - 2))
+        node.input[1] = _added(model, items, f"{node.output[0]}.batched")
 
 
 def _added(model: Any, value: np.ndarray, name: str) -> str:

@@ -88,6 +88,14 @@ def token() -> Graph:
     return graph
 
 
+def gathered() -> Graph:
+    """Rows picked from the only item by whole indices, as exporters write the broadcast of an attention mask."""
+    graph = Graph([1, 6, 8])
+    places = np.stack([np.zeros(4, dtype=np.int64), np.array([5, 0, 2, 2])], axis=-1).reshape(1, 2, 2, 2)
+    graph.add("Relu", graph.add("GatherND", "x", graph.constant(places)))
+    return graph
+
+
 def fixed(folder: Path) -> str:
     """Why a model that adds a constant to its items as one more of them gets no code for batch 4."""
     graph = Graph([1, 4, 8])
@@ -115,7 +123,7 @@ def searched(folder: Path) -> dict[str, Any]:
 def main() -> int:
     answer: dict[str, Any] = {}
     with TemporaryDirectory() as root:
-        folders = [Path(root) / str(at) for at in range(6)]
+        folders = [Path(root) / str(at) for at in range(7)]
         for folder in folders:
             folder.mkdir()
         answer["network"] = errors(network(), (4, 8), folders[0])
@@ -124,6 +132,7 @@ def main() -> int:
         answer["fixed"] = fixed(folders[3])
         answer["search"] = searched(folders[4])
         answer["token"] = errors(token(), (4,), folders[5])
+        answer["gathered"] = errors(gathered(), (4,), folders[6])
     json.dump(answer, sys.stdout)
     return 0
 

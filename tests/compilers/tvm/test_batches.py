@@ -24,7 +24,7 @@ def answer() -> dict[str, Any]:
     return value
 
 
-@pytest.mark.parametrize("case", ["network", "attention", "alone", "token"])
+@pytest.mark.parametrize("case", ["network", "attention", "alone", "token", "gathered"])
 @pytest.mark.parametrize("batch", ["1", "3", "8"])
 def test_a_batch_gives_what_its_items_give(answer: dict[str, Any], case: str, batch: str) -> None:
     assert answer[case]["errors"][batch] < 2e-6
@@ -33,7 +33,8 @@ def test_a_batch_gives_what_its_items_give(answer: dict[str, Any], case: str, ba
 def test_each_size_has_code_of_its_own(answer: dict[str, Any]) -> None:
     assert answer["network"]["files"] == ["model-batch-4.so", "model-batch-8.so", "model.so"]
     assert answer["alone"]["files"] == ["model.so"]
-    assert answer["token"]["files"] == ["model-batch-4.so", "model.so"]
+    for case in ("token", "gathered"):
+        assert answer[case]["files"] == ["model-batch-4.so", "model.so"]
     assert "fallback" not in answer["network"]["rules"]
 
 
