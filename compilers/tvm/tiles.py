@@ -82,17 +82,25 @@ def cost(tile: Tile, rows: int, vectors: int, *, repeats: int = 1) -> float:
     return waste * latency * loading * spread * first
 
 
-def choose_tile(
-    rows: int, vectors: int, *, lanes: int, registers: int, whole_vectors: bool = True, row_vectors: bool = False
-) -> Tile:
-    """The cheapest tile for a rows x vectors output by `cost`; the larger one of two that cost the same.
+def ranked(
+    rows: int,
+    vectors: int,
+    *,
+    lanes: int,
+    registers: int,
+    whole_vectors: bool = True,
+    row_vectors: bool = False,
+    stacked: bool = True,
+    repeats: int = 1,
+) -> list[Tile]:
+    """The tiles that fit for a rows x vectors output, the cheapest by `cost` first; of two that cost the same, the larger one.
 
-    `whole_vectors` allows only counts that divide `vectors`, as a blocked layout needs it.
+    `whole_vectors` allows only counts that divide `vectors`, as a blocked layout needs it; the rest is as in `fits` and `cost`.
     """
     counts = [m for m in range(1, min(vectors, 8) + 1) if not whole_vectors or vectors % m == 0]
     every = [Tile(rows=n, vectors=m) for m in counts for n in range(1, min(rows, registers) + 1)]
-    allowed = [tile for tile in every if fits(tile, lanes=lanes, registers=registers, row_vectors=row_vectors)]
-    return min(allowed, key=lambda tile: (cost(tile, rows, vectors), -tile.accumulators, -tile.vectors))
+    allowed = [tile for tile in every if fits(tile, lanes=lanes, registers=registers, stacked=stacked, row_vectors=row_vectors)]
+    return sorted(allowed, key=lambda tile: (cost(tile, rows, vectors, repeats=repeats), -tile.accumulators, -tile.vectors))
 
 
 def winograd_tile(height: int, width: int, *, largest: int) -> int:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from compilers.tvm import tiles
-from compilers.tvm.tiles import Tile, choose_tile, chunk, fits, winograd_tile
+from compilers.tvm.tiles import Tile, chunk, fits, ranked, winograd_tile
 
 PROCESSORS = [(8, 16), (16, 32), (4, 32), (4, 16)]
 
@@ -12,7 +12,7 @@ PROCESSORS = [(8, 16), (16, 32), (4, 32), (4, 16)]
 def test_every_tile_fits_the_registers_and_covers_the_output(lanes: int, registers: int) -> None:
     for rows in (1, 2, 7, 13, 14, 49, 56, 196, 197, 3136):
         for vectors in (1, 2, 3, 5, 8, 12, 96):
-            tile = choose_tile(rows, vectors, lanes=lanes, registers=registers)
+            tile = ranked(rows, vectors, lanes=lanes, registers=registers)[0]
             assert fits(tile, lanes=lanes, registers=registers)
             assert vectors % tile.vectors == 0
             assert tile.covered(rows) >= rows
@@ -22,7 +22,7 @@ def test_every_tile_fits_the_registers_and_covers_the_output(lanes: int, registe
 @pytest.mark.parametrize(("lanes", "registers"), PROCESSORS)
 def test_the_tile_is_the_cheapest_of_all_that_fit(lanes: int, registers: int) -> None:
     for rows, vectors in ((56, 8), (49, 64), (1, 125), (197, 96)):
-        best = choose_tile(rows, vectors, lanes=lanes, registers=registers, whole_vectors=False)
+        best = ranked(rows, vectors, lanes=lanes, registers=registers, whole_vectors=False)[0]
         for n in range(1, registers):
             for m in range(1, 9):
                 other = Tile(rows=n, vectors=m)
@@ -32,7 +32,7 @@ def test_the_tile_is_the_cheapest_of_all_that_fit(lanes: int, registers: int) ->
 
 def test_large_outputs_get_enough_chains_to_hide_the_latency() -> None:
     for lanes, registers in PROCESSORS:
-        assert choose_tile(3136, 8, lanes=lanes, registers=registers).accumulators >= 8
+        assert ranked(3136, 8, lanes=lanes, registers=registers)[0].accumulators >= 8
 
 
 def test_avx2_never_spills() -> None:
