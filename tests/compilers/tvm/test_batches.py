@@ -40,6 +40,7 @@ def test_each_size_has_code_of_its_own(answer: dict[str, Any]) -> None:
 
 def test_a_model_whose_batch_is_fixed_is_refused_with_the_reason(answer: dict[str, Any]) -> None:
     assert answer["fixed"].startswith("no batch of 4: ")
+    assert answer["fixed"].endswith("does not follow a batch of 4; its batch is fixed to 1")
 
 
 def test_a_search_is_done_once(answer: dict[str, Any]) -> None:

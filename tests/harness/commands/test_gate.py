@@ -135,6 +135,19 @@ def test_too_much_noise_is_inconclusive_after_twice_the_pairs(tmp_path: Path) ->
     assert {row["pairs"] for row in document["candidates"][0]["metrics"] if row["verdict"]} == {24}
 
 
+def test_a_tail_is_judged_as_soon_as_all_runs_together_hold_enough_requests(tmp_path: Path) -> None:
+    servers = {"servers": {"ort": steady(2.0)}}
+    accept(world(**servers), tmp_path)
+    code, document = hold(world(**servers), tmp_path)
+    assert (code, verdicts(document)["p99_ms"]) == (0, None)
+    scattered = np.random.default_rng(4)
+    noisy = world(slower=lambda candidate, accepted: 1.0 if accepted else float(scattered.normal(1.02, 0.07)), **servers)
+    _, document = hold(noisy, tmp_path)
+    tail = document["candidates"][0]["metrics"][-1]
+    assert (tail["metric"], tail["pairs"]) == ("p99_ms", 24)
+    assert tail["verdict"] in ("pass", "inconclusive")
+
+
 def test_a_canary_that_is_missed_makes_the_night_invalid(tmp_path: Path) -> None:
     accept(world(), tmp_path)
     code, document = hold(world(slower=lambda candidate, accepted: 1 / (1 + candidate.extra_work)), tmp_path)
